@@ -1,0 +1,142 @@
+"""Sizes: what is asked of a picture, and the one spelling that each has.
+
+The grammar, in order; every part has exactly one spelling, and centre and ``inside`` are not written::
+
+    <width>x<height>            pixels 1..99999, one of the two may be missing: 200x100 · 200x · x100
+    -cover | -contain | -fill   the fit; inside when none is written
+    -n … -nw | -f<x>x<y>        gravity of cover and contain: a compass point, or a focal point in per cent
+    -bg<rrggbb> | -bg<ddd>      background of contain, lower-case hexadecimal; three where all six are alike
+    -up                         enlarging is permitted
+    @2x | @3x                   device pixels per pixel
+
+So ``400x300``, ``400x300-cover-ne@2x``, ``400x300-contain-bg336699``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from lazycrop.errors import BadSize
+
+Fit = Literal["inside", "cover", "contain", "fill"]
+
+COMPASS = ("n", "ne", "e", "se", "s", "sw", "w", "nw")
+
+_GRAMMAR = re.compile(
+    r"(?P<width>[1-9][0-9]{0,4})?x(?P<height>[1-9][0-9]{0,4})?"
+    r"(?:-(?P<fit>cover|contain|fill))?"
+    rf"(?:-(?P<gravity>{'|'.join(sorted(COMPASS, key=len, reverse=True))}"
+    r"|f(?:0|[1-9][0-9]?|100)x(?:0|[1-9][0-9]?|100)))?"
+    r"(?:-bg(?P<background>(?P<digit>[0-9a-f])(?P=digit){2}|(?!(?P<same>[0-9a-f])(?P=same){5})[0-9a-f]{6}))?"
+    r"(?P<enlarge>-up)?"
+    r"(?:@(?P<dpr>[23])x)?",
+    re.ASCII,
+)
+
+_HELP = "a size is written like 200x100, 200x, x100, 400x300-cover-ne or 400x300-contain-bgfff@2x"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A box in pixels and how a picture is fitted into it.
+
+    ``width``, ``height``: 1..99999 CSS pixels, one of them may be None for ``inside``.
+    ``gravity``: None (the record's focal point, else the centre), a compass point, or ``f<x>x<y>``.
+    ``background``: ``rrggbb``, or ``fff`` for ``ffffff``; None for transparent where the format can, else white.
+    ``enlarge``: a picture smaller than the box may grow. ``dpr``: 1, 2 or 3 device pixels per pixel.
+    Raises :class:`~lazycrop.errors.BadSize` when the parts do not make a size.
+    """
+
+    width: int | None
+    height: int | None
+    fit: Fit = "inside"
+    gravity: str | None = None
+    background: str | None = None
+    enlarge: bool = False
+    dpr: int = 1
+
+    def __post_init__(self) -> None:
+        spelling = str(self)
+        if self.width is None and self.height is None:
+            raise BadSize(f"The size {spelling!r} has neither width nor height; {_HELP}.")
+        if not _GRAMMAR.fullmatch(spelling):
+            raise BadSize(f"The size {spelling!r} is malformed; {_HELP}.")
+        if self.fit != "inside" and (self.width is None or self.height is None):
+            raise BadSize(f"The size {spelling!r} needs both width and height, because it is {self.fit}.")
+        if self.gravity is not None and self.fit not in ("cover", "contain"):
+            raise BadSize(f"The size {spelling!r} has a gravity, which only cover and contain use.")
+        if self.background is not None and self.fit != "contain":
+            raise BadSize(f"The size {spelling!r} has a background, which only contain uses.")
+
+    @classmethod
+    def parse(cls, text: str) -> Size:
+        """Read a size from its canonical spelling; anything else raises :class:`~lazycrop.errors.BadSize`."""
+        match = _GRAMMAR.fullmatch(text)
+        if match is None:
+            raise BadSize(f"The size {text[:80]!r} is malformed; {_HELP}.")
+        width, height = match["width"], match["height"]
+        return cls(
+            width=int(width) if width else None,
+            height=int(height) if height else None,
+            fit=match["fit"] or "inside",
+            gravity=match["gravity"],
+            background=match["background"],
+            enlarge=match["enlarge"] is not None,
+            dpr=int(match["dpr"] or 1),
+        )
+
+    def __str__(self) -> str:
+        text = f"{self.width or ''}x{self.height or ''}"
+        if self.fit != "inside":
+            text += f"-{self.fit}"
+        if self.gravity is not None:
+            text += f"-{self.gravity}"
+        if self.background is not None:
+            text += f"-bg{self.background}"
+        if self.enlarge:
+            text += "-up"
+        return text + (f"@{self.dpr}x" if self.dpr != 1 else "")
+
+    @property
+    def box(self) -> tuple[int | None, int | None]:
+        """Width and height in device pixels."""
+        return (self.width and self.width * self.dpr, self.height and self.height * self.dpr)
+
+    @property
+    def edge(self) -> int:
+        """The longer side of the box in device pixels."""
+        return max(side for side in self.box if side)
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """The pixels that a picture of ``width`` × ``height`` becomes, before ``contain`` pads it.
+
+        inside, contain: the largest of the picture's shape in the box. cover, fill: the box itself.
+        Never larger than the picture unless ``enlarge``: a cover or fill box shrinks in its own shape
+        until it is. Rounded half up, each side at least 1.
+        """
+        box_width, box_height = self.box
+        by_width = Fraction(box_width, width) if box_width else None
+        by_height = Fraction(box_height, height) if box_height else None
+        if self.fit in ("inside", "contain"):
+            factor = min(f for f in (by_width, by_height) if f is not None)
+            if not self.enlarge:
+                factor = min(factor, Fraction(1))
+            return _rounded(width * factor), _rounded(height * factor)
+        assert box_width and box_height and by_width and by_height
+        shrink = Fraction(1) if self.enlarge else min(1 / max(by_width, by_height), Fraction(1))
+        return _rounded(box_width * shrink), _rounded(box_height * shrink)
+
+    def dimensions(self, width: int, height: int) -> tuple[int, int]:
+        """The pixels that the derivative of a picture of ``width`` × ``height`` has."""
+        if self.fit == "contain":
+            assert self.width and self.height
+            return self.width * self.dpr, self.height * self.dpr
+        return self.scaled(width, height)
+
+
+def _rounded(side: Fraction) -> int:
+    return max(1, int(side + Fraction(1, 2)))
+
