@@ -102,7 +102,12 @@ class Derivative:
     def from_message(cls, message: dict[str, Any]) -> Derivative:
         """The reverse of :meth:`to_message`; junk raises :class:`~lazycrop.errors.BadRequest`."""
         match message:
-            case {"image_id": str(image_id), "size": str() | None as size, "format": str(format), "version": int(version)}:
+            case {
+                "image_id": str(image_id),
+                "size": str() | None as size,
+                "format": str(format),
+                "version": int(version),
+            }:
                 return cls(image_id, Size.parse(size) if size is not None else None, format, version)
         raise BadRequest(f"The message {str(message)[:200]!r} names no derivative.")
 

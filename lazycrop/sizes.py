@@ -139,4 +139,3 @@ class Size:
 
 def _rounded(side: Fraction) -> int:
     return max(1, int(side + Fraction(1, 2)))
-

@@ -1,0 +1,248 @@
+"""Library: what images there are. Their records, and how they come and go."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from lazycrop.caches import Cache, Known
+from lazycrop.config import Config
+from lazycrop.derivatives import AUTO, CONTENT_TYPES, RECORD, Derivative, check_image_id, folder
+from lazycrop.errors import BadRequest, FetchError, ImageTooLarge, MissingObject, StoreUnavailable, UnknownImage
+from lazycrop.fetch import describe, fetch
+from lazycrop.flights import Flights
+from lazycrop.origins import Prepared, prepare
+from lazycrop.records import Record, record_key
+from lazycrop.sizes import Size
+from lazycrop.stores import Store
+
+logger = logging.getLogger(__name__)
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+Focal = tuple[int, int] | Literal["auto"] | None
+
+_RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
+_RECORD_WAIT = 10.0  # Seconds for another thread's look at the store.
+_SEEN_LIMIT = 100_000  # Image ids.
+
+
+class Library:
+    """The images of one store."""
+
+    def __init__(self, store: Store, cache: Cache, config: Config) -> None:
+        self._store = store
+        self._cache = cache
+        self._config = config
+        self._flights: Flights[Record] = Flights()
+        # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
+        self._seen: dict[str, tuple[int, str]] = {}
+
+    def look(self, asked: Derivative) -> tuple[Derivative, Record, Known]:
+        """The derivative with its version and format, its record, and what the cache knows of it.
+
+        One look at the cache, a second one where the version was not the one last seen; the store is asked for the
+        record where the cache has none that is fresh. Raises :class:`~lazycrop.errors.UnknownImage`,
+        :class:`~lazycrop.errors.StoreUnavailable`.
+        """
+        current = asked.version is None
+        guess = _resolve(asked, *self._seen.get(asked.image_id, (1, "jpg")))
+        known = self._cache.look(guess, current)
+        if known.fresh:
+            record = known.record
+        else:
+            record, _ = self._flights.run(
+                f"{asked.image_id} {asked.version}", lambda: self._refresh(guess, known.record, current), _RECORD_WAIT
+            )
+        if record is None:
+            raise _unknown(asked)
+        derivative = _resolve(asked, record.version, record.format)
+        if derivative != guess:
+            if len(self._seen) > _SEEN_LIMIT:
+                self._seen.clear()
+            self._seen[asked.image_id] = (record.version, record.format)
+        if derivative != guess or known.record is None:
+            known = self._cache.look(derivative, current)
+        return derivative, record, known
+
+    def record(self, image_id: str, version: int | None = None) -> Record:
+        """What is known of an image. Raises :class:`~lazycrop.errors.UnknownImage`."""
+        _, record, _ = self.look(Derivative(image_id, None, AUTO, version))
+        return self._with_url(record)
+
+    def read(self, image_id: str, version: int | None = None) -> Record | None:
+        """The record as the store has it at this moment; None where there is none (of this version)."""
+        try:
+            record = Record.from_json(self._store.get(record_key(image_id, version), _RECORD_LIMIT))
+        except MissingObject:
+            return None
+        # The first version's record is overwritten by that of the second: both are the image's current one.
+        return record if version in (None, record.version) else None
+
+    def _refresh(self, asked: Derivative, known: Record | None, current: bool) -> Record:
+        try:
+            record = self.read(asked.image_id, None if current else asked.version)
+        except StoreUnavailable:
+            if known is None:
+                raise
+            record = known  # An old record is better than none: what is stored can still be redirected to.
+        if record is None:
+            self._cache.remember_missing(asked, current)
+            raise _unknown(asked)
+        self._cache.remember(record, current)
+        return record
+
+    def store_origin(self, image_id: str, source: Source, bound: str | Size, focal: Focal) -> Record:
+        """See :meth:`lazycrop.service.LazyCrop.store_origin`."""
+        check_image_id(image_id)
+        box = _bound(bound)
+        data, described = self._read_source(source)
+        prepared = prepare(data, box, self._config, focal=focal)
+        with self._storing(image_id):
+            record = self._put(image_id, prepared, described)
+        self._cache.remember(record, current=True)
+        return self._with_url(record)
+
+    def purge(self, image_id: str, version: int | None = None) -> int:
+        """See :meth:`lazycrop.service.LazyCrop.purge`."""
+        check_image_id(image_id)
+        current = self.read(image_id)
+        if version is not None and current is not None and version == current.version:
+            raise BadRequest(
+                f"Version {version} of {image_id!r} is its current one; store another one first, or purge the image."
+            )
+        # Records go first: without one there is no image, and a job that is under way deletes what it writes.
+        if version is None:
+            self._store.delete(record_key(image_id))
+            self._forget(image_id, None)
+            return sum(self._delete_version(image_id, found) for found in self._versions(image_id))
+        return self._delete_version(image_id, version)
+
+    def _delete_version(self, image_id: str, version: int) -> int:
+        place = folder(image_id, version)
+        if version > 1:
+            self._store.delete(record_key(image_id, version))
+            self._forget(image_id, version)
+        keys = [key for key in self._store.list(place) if not key.endswith("/") and key != f"{image_id}/{RECORD}"]
+        for key in keys:
+            self._store.delete(key)
+        return len(keys)
+
+    def _forget(self, image_id: str, version: int | None) -> None:
+        self._cache.remember_missing(Derivative(image_id, None, AUTO, version), current=version is None)
+
+    def _versions(self, image_id: str) -> list[int]:
+        place = folder(image_id, 1)
+        folders = [key[len(place) :].rstrip("/") for key in self._store.list(place) if key.endswith("/")]
+        return [1, *(int(name[1:]) for name in folders if name[:1] == "v" and name[1:].isdecimal())]
+
+    def _read_source(self, source: Source) -> tuple[bytes, str]:
+        """The bytes, and in a word where they are from: never a query string, credentials or a folder."""
+        limit = self._config.download_bytes
+        if isinstance(source, bytes):
+            data, described = source, "bytes"
+        elif isinstance(source, str) and "://" in source:
+            return fetch(source, self._config), describe(source)
+        elif isinstance(source, str | os.PathLike):
+            path = Path(source)
+            try:
+                with path.open("rb") as file:
+                    data, described = file.read(limit + 1), path.name
+            except OSError as error:
+                raise FetchError(f"The file {path.name!r} cannot be read: {error.strerror}.") from error
+        else:
+            data, described = source.read(limit + 1), "a file"
+        if len(data) > limit:
+            raise ImageTooLarge(f"The image has more than {limit:,} bytes, which is the limit ('download_bytes').")
+        return data, described
+
+    @contextmanager
+    def _storing(self, image_id: str) -> Iterator[None]:
+        """One store of an image at a time, so that two never mix in one version."""
+        name = f"storing {image_id}"
+        deadline = time.monotonic() + self._config.lease_seconds
+        while (token := self._cache.lease(image_id, name)) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            if token is not None:
+                self._cache.release(image_id, name, token)
+
+    def _put(self, image_id: str, prepared: Prepared, source: str) -> Record:
+        """Put the origin and its mezzanines, then the record; of a failure nothing stays."""
+        current = self.read(image_id)
+        record = Record(
+            image_id=image_id,
+            version=current.version + 1 if current else 1,
+            format=prepared.format,
+            width=prepared.width,
+            height=prepared.height,
+            length=len(prepared.data),
+            sha256=hashlib.sha256(prepared.data).hexdigest(),
+            stored_at=datetime.now(UTC).isoformat(),
+            source=source,
+            frames=prepared.frames,
+            transparent=prepared.transparent,
+            mezzanines=tuple(mezzanine for mezzanine, _ in prepared.mezzanines),
+            placeholder=prepared.placeholder,
+            colour=prepared.colour,
+            focal=prepared.focal,
+        )
+        objects = {record.mezzanine_key(mezzanine): (data, mezzanine.format) for mezzanine, data in prepared.mezzanines}
+        objects[record.origin_key] = (prepared.data, prepared.format)
+        put: list[str] = []
+        try:
+            for key, (data, format) in objects.items():
+                self._store.put(key, data, CONTENT_TYPES[format])
+                put.append(key)
+            for key in dict.fromkeys((record_key(image_id, record.version), record_key(image_id))):
+                self._store.put(key, record.to_json(), "application/json", cache_control="no-cache")
+                put.append(key)
+        except BaseException:
+            if not self._landed(record):
+                self._undo(put)
+                raise
+        return record
+
+    def _landed(self, record: Record) -> bool:
+        """Is this the current record after all? A put may succeed although its answer is lost; then nothing is undone."""
+        current = self.read(record.image_id)
+        return current is not None and current.tag == record.tag
+
+    def _undo(self, keys: list[str]) -> None:
+        for key in reversed(keys):
+            try:
+                self._store.delete(key)
+            except StoreUnavailable:
+                logger.warning("after a failed store the object %s is left; nothing refers to it", key)
+
+    def _with_url(self, record: Record) -> Record:
+        origin = Derivative(record.image_id, None, record.format, record.version)
+        return replace(record, url=self._store.url(origin.key) or f"{self._config.prefix}/{origin.key}")
+
+
+def _resolve(asked: Derivative, version: int, kind: str) -> Derivative:
+    return replace(asked, version=asked.version or version, format=kind if asked.format == AUTO else asked.format)
+
+
+def _unknown(asked: Derivative) -> UnknownImage:
+    version = f" in version {asked.version}" if asked.version else ""
+    return UnknownImage(f"There is no image {asked.image_id!r}{version}.")
+
+
+def _bound(bound: str | Size) -> tuple[int, int]:
+    """The box that an origin must fit in, in pixels; a side that is not given does not bind."""
+    size = Size.parse(bound) if isinstance(bound, str) else bound
+    if size != Size(size.width, size.height):
+        raise BadRequest(
+            f"The bound {str(bound)!r} has a fit or options; it is a width and a height alone, like '4000x4000'."
+        )
+    return size.width or 99_999, size.height or 99_999

@@ -1,0 +1,222 @@
+"""Making: a derivative is rendered once, whoever asks for it, and an actor stores it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lazycrop.caches import Cache
+from lazycrop.config import Config
+from lazycrop.derivatives import CONTENT_TYPES, Derivative
+from lazycrop.errors import ImageError, MissingObject, Overloaded, UnknownImage
+from lazycrop.flights import Flights
+from lazycrop.library import Library
+from lazycrop.policy import Policy
+from lazycrop.records import Record
+from lazycrop.render import best_source, render
+from lazycrop.stores import Store
+from lazycrop.tasks import Queue, open_queue
+
+_STORE = "store"  # The actor that stores a derivative.
+_POLL = 0.02  # Seconds between two looks for another process's bytes.
+_FLIGHT_SECONDS = 30.0  # Longest wait for another thread: its store, its follow, its slot and its render.
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The bytes of a derivative, None when it turned out to be stored already.
+
+    ``collapsed``: another request made them. ``timings``: seconds of fetch, decode, resize, encode and enqueue.
+    """
+
+    data: bytes | None
+    collapsed: bool = False
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+class Maker:
+    """Makes derivatives, for requests and in actors."""
+
+    def __init__(self, store: Store, cache: Cache, library: Library, policy: Policy, config: Config) -> None:
+        self._store = store
+        self._cache = cache
+        self._library = library
+        self._policy = policy
+        self._config = config
+        self._flights: Flights[Made] = Flights()
+        self._slots = threading.BoundedSemaphore(config.renders or os.cpu_count() or 1)
+        self._lock = threading.Lock()
+        self._queue: Queue | None = None
+        if not isinstance(config.broker, str):
+            self.queue  # An application's own broker knows the actors from the start.
+
+    @property
+    def queue(self) -> Queue:
+        """The queue to the actors; opened when first needed."""
+        with self._lock:
+            if self._queue is None:
+                self._queue = open_queue(self._config, {_STORE: self.store_derivative})
+            return self._queue
+
+    def close(self) -> None:
+        """Let embedded jobs finish and end the queue's threads."""
+        with self._lock:
+            queue, self._queue = self._queue, None
+        if queue is not None:
+            queue.close()
+
+    def make(self, derivative: Derivative, record: Record) -> Made:
+        """The bytes of ``derivative``, rendered at most once by all threads, processes and hosts that ask at once.
+
+        Raises :class:`~lazycrop.errors.ImageError`, :class:`~lazycrop.errors.Overloaded`,
+        :class:`~lazycrop.errors.StoreUnavailable`, :class:`~lazycrop.errors.UnknownImage`.
+        """
+        made, led = self._flights.run(
+            _lease(derivative, record), lambda: self._lead(derivative, record), _FLIGHT_SECONDS
+        )
+        return made if led else replace(made, collapsed=True, timings={})
+
+    def order(self, derivative: Derivative, record: Record) -> bool:
+        """Have ``derivative`` made and stored without waiting for it. True when it is stored already."""
+        lease = _lease(derivative, record)
+        token = self._cache.lease(derivative.image_id, lease)
+        if token is None:
+            return False
+        if self._store.exists(derivative.key):
+            self._cache.mark_stored(derivative, record.tag)
+            return True
+        if not self.enqueue(derivative):
+            self._cache.release(derivative.image_id, lease, token)
+        return False
+
+    def store_hot(self, derivative: Derivative, record: Record, data: bytes) -> None:
+        """Have bytes stored that are hot because no broker took them when they were made."""
+        lease = _lease(derivative, record)
+        if self.queue.ready and (token := self._cache.lease(derivative.image_id, lease)) is not None:
+            self._hand_over(derivative, record, data, lease, token)
+
+    def enqueue(self, derivative: Derivative) -> bool:
+        """Ask an actor to store ``derivative``; False when the broker does not take it."""
+        return self.queue.send(_STORE, derivative.to_message())
+
+    def store_derivative(self, message: Any) -> None:
+        """What the actor does. Safe to repeat: an object that is there stays as it is."""
+        derivative = Derivative.from_message(message)
+        self._policy.check(derivative)
+        record = self._library.read(derivative.image_id, derivative.version)
+        if record is None:
+            return  # Purged or replaced since it was asked for.
+        self._put(derivative, record)
+        now = self._library.read(derivative.image_id, derivative.version)
+        if now is None or now.tag != record.tag:
+            self._store.delete(derivative.key)  # Purged or replaced while it was made: leave nothing behind.
+        else:
+            self._cache.mark_stored(derivative, record.tag)
+
+    def _put(self, derivative: Derivative, record: Record) -> None:
+        staged = self._cache.staged(derivative, record.tag)
+        data = staged.data if staged else None
+        if data is None and not self._store.exists(derivative.key):
+            data = self._render(derivative, record, {})
+        if data is not None:
+            self._store.put(derivative.key, data, CONTENT_TYPES[derivative.format], new=True)
+
+    def _lead(self, derivative: Derivative, record: Record) -> Made:
+        lease = _lease(derivative, record)
+        token = self._cache.lease(derivative.image_id, lease)
+        try:
+            if token is None and (data := self._follow(derivative, record)) is not None:
+                return Made(data, collapsed=True)
+            if self._store.exists(derivative.key):
+                self._cache.mark_stored(derivative, record.tag)
+                return Made(None)
+            timings: dict[str, float] = {}
+            data = self._render(derivative, record, timings)
+        except BaseException:
+            if token is not None:
+                self._cache.release(derivative.image_id, lease, token)
+            raise
+        if token is not None:
+            with _measured(timings, "enqueue"):
+                self._hand_over(derivative, record, data, lease, token)
+        return Made(data, timings=timings)
+
+    def _follow(self, derivative: Derivative, record: Record) -> bytes | None:
+        """The bytes that the holder of the lease stages, None when they do not come in time or are too many."""
+        deadline = time.monotonic() + self._config.follow_seconds
+        while time.monotonic() < deadline:
+            hot = self._cache.staged(derivative, record.tag)
+            if hot is not None:
+                return hot.data
+            time.sleep(_POLL)
+        return None
+
+    def _hand_over(self, derivative: Derivative, record: Record, data: bytes, lease: str, token: str) -> None:
+        """Stage the bytes and have them stored. The lease stays until it expires: it keeps others from asking again."""
+        self._cache.stage(derivative, record.tag, data, queued=True)
+        if not self.enqueue(derivative):
+            self._cache.stage(derivative, record.tag, data, queued=False)
+            self._cache.release(derivative.image_id, lease, token)
+
+    def _render(self, derivative: Derivative, record: Record, timings: dict[str, float]) -> bytes:
+        assert derivative.size is not None
+        with _measured(timings, "fetch"):
+            source = self._source(derivative, record)
+        try:
+            with self._slot():
+                rendered = render(
+                    source,
+                    derivative.size,
+                    derivative.format,
+                    self._config,
+                    focal=record.focal,
+                    dimensions=(record.width, record.height),
+                )
+        except ImageError:
+            self._cache.count_failure(derivative, record.tag)
+            raise
+        timings.update(rendered.timings)
+        return rendered.data
+
+    def _source(self, derivative: Derivative, record: Record) -> bytes:
+        """The smallest mezzanine that is large enough, else the origin."""
+        assert derivative.size is not None
+        mezzanine = best_source(record, derivative.size)
+        if mezzanine is not None:
+            try:
+                return self._store.get(record.mezzanine_key(mezzanine), limit=2 * mezzanine.length)
+            except MissingObject:
+                pass  # Somebody deleted it; the origin has all that it had.
+        try:
+            return self._store.get(record.origin_key, limit=2 * record.length)
+        except MissingObject:
+            self._cache.forget(record.image_id)
+            self._cache.forget(record.image_id, record.version)
+            raise UnknownImage(f"The origin of {record.image_id!r} is gone; store the image again.") from None
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(timeout=self._config.render_wait_seconds):
+            raise Overloaded("All renders that this process does at once are taken; ask again in a moment.")
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+
+def _lease(derivative: Derivative, record: Record) -> str:
+    return f"{derivative.key} {record.tag}"
+
+
+@contextmanager
+def _measured(timings: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[name] = time.perf_counter() - start

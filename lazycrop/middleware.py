@@ -1,0 +1,87 @@
+"""WSGI: :class:`ImageApp` answers for images, :class:`Middleware` is the same behind a test of the path's prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from lazycrop.answers import Answer
+from lazycrop.errors import ConfigurationError
+from lazycrop.policy import CLOSED
+from lazycrop.service import LazyCrop
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_BLOCK = 65_536  # Bytes of a streamed object at a time.
+
+
+class ImageApp:
+    """A WSGI application that answers for images: mount it where their URLs begin.
+
+    Raises :class:`~lazycrop.errors.ConfigurationError` when nothing may be asked for.
+    """
+
+    def __init__(self, images: LazyCrop) -> None:
+        if images.policy.closed and not images.config.secret:
+            raise ConfigurationError(CLOSED)
+        self.images = images
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return send(self.answer(environ), environ, start_response)
+
+    def answer(self, environ: WSGIEnvironment, prefix: str = "") -> Answer:
+        """The answer to ``environ``, whose PATH_INFO begins with ``prefix``; for adapters and other gateways."""
+        get = environ.get
+        return self.images.answer(
+            get("PATH_INFO", "")[len(prefix) :],
+            query=get("QUERY_STRING", ""),
+            method=environ["REQUEST_METHOD"],
+            accept=get("HTTP_ACCEPT"),
+            if_none_match=get("HTTP_IF_NONE_MATCH"),
+            if_modified_since=get("HTTP_IF_MODIFIED_SINCE"),
+            mount=get("SCRIPT_NAME", "") + prefix,
+        )
+
+
+class Middleware:
+    """A WSGI application in front of ``app``: what is below ``prefix`` is an image, all else reaches ``app`` untouched.
+
+    ``prefix``: that of the images' settings when not given.
+    """
+
+    def __init__(self, app: WSGIApplication, images: LazyCrop, prefix: str | None = None) -> None:
+        self._app = app
+        self._images = ImageApp(images)
+        self._prefix = images.config.prefix if prefix is None else prefix.rstrip("/")
+        self._below = f"{self._prefix}/"
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not environ["PATH_INFO"].startswith(self._below):
+            return self._app(environ, start_response)
+        return send(self._images.answer(environ, self._prefix), environ, start_response)
+
+
+def send(answer: Answer, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Hand ``answer`` to a WSGI server."""
+    start_response(f"{answer.status} {answer.reason}", answer.headers)
+    body = answer.body
+    if isinstance(body, bytes):
+        return [body] if body else []
+    wrapper: Callable[[Any, int], Iterable[bytes]] = environ.get("wsgi.file_wrapper", Stream)
+    return wrapper(body, _BLOCK)
+
+
+class Stream:
+    """An open file as the body of a response, for servers without ``wsgi.file_wrapper``."""
+
+    def __init__(self, file: BinaryIO, block: int = _BLOCK) -> None:
+        self._file = file
+        self._block = block
+
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self._file.read(self._block):
+            yield data
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,166 @@
+"""Origins: what is done once, when an image is stored, so that no request has to do it.
+
+An origin is the source decoded to its end, upright, sRGB, within its bound, and encoded anew without any metadata.
+JPEG, PNG, WebP and GIF stay what they are. Everything else becomes a JPEG, or a PNG where some pixel is transparent:
+AVIF is dear to encode, and browsers read neither HEIC nor TIFF.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Literal
+
+from lazycrop.pictures import (
+    Pixels,
+    RenderSettings,
+    detail,
+    is_transparent,
+    open_picture,
+    rgba,
+    save_mezzanine,
+    save_origin,
+    save_tiny,
+)
+from lazycrop.records import Mezzanine
+from lazycrop.sizes import Size
+
+# A copy that is nearly as large as the origin saves nothing.
+MEZZANINE_SHARE = 0.75
+
+PLACEHOLDER_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An origin, its mezzanines with their bytes, and what its record says of it.
+
+    ``width``, ``height``: pixels as displayed. ``colour``: ``rrggbb``. ``focal``: per cent of width and height.
+    """
+
+    data: bytes
+    format: str
+    width: int
+    height: int
+    frames: int
+    transparent: bool
+    placeholder: str | None
+    colour: str | None
+    focal: tuple[int, int] | None
+    mezzanines: tuple[tuple[Mezzanine, bytes], ...]
+
+
+def prepare(
+    data: bytes,
+    bound: tuple[int, int],
+    settings: RenderSettings,
+    *,
+    focal: tuple[int, int] | Literal["auto"] | None = None,
+) -> Prepared:
+    """Make an origin of a source that fits into ``bound`` (width, height), with all that is stored beside it.
+
+    ``focal``: the subject in per cent of width and height; ``auto`` looks for the part with most detail.
+    Raises UnsupportedImage, BrokenImage (cut short, too), ImageTooLarge.
+    """
+    picture = open_picture(data, settings)
+    width, height = Size(*bound).scaled(picture.width, picture.height)
+    pixels = picture.pixels((width, height))
+    transparent = any(is_transparent(image) for image in pixels.images)
+    if not transparent:
+        pixels = pixels.opaque()
+    format, origin = save_origin(picture, pixels, transparent)
+    return Prepared(
+        data=origin,
+        format=format,
+        width=width,
+        height=height,
+        frames=len(pixels.images),
+        transparent=transparent,
+        placeholder=_placeholder(pixels),
+        colour=_dominant_colour(pixels),
+        focal=_focal_point(pixels) if focal == "auto" else focal,
+        mezzanines=_cascade(pixels, format, settings),
+    )
+
+
+def mezzanines(data: bytes, settings: RenderSettings) -> tuple[tuple[Mezzanine, bytes], ...]:
+    """The mezzanines of a stored origin that has none."""
+    picture = open_picture(data, settings)
+    edges = _edges(picture.width, picture.height, settings)
+    if picture.frames > 1 or not edges:
+        return ()
+    pixels = picture.pixels(_within(edges[0], picture.width, picture.height))
+    return _cascade(pixels, picture.kind, settings)
+
+
+def _cascade(pixels: Pixels, format: str, settings: RenderSettings) -> tuple[tuple[Mezzanine, bytes], ...]:
+    """Each mezzanine is made from the next larger one. Animations have none: only their origin is animated."""
+    if len(pixels.images) > 1:
+        return ()
+    kind = "jpg" if format in ("jpg", "webp") and pixels.images[0].mode != "RGBA" else "png"
+    made = []
+    width, height = pixels.images[0].size
+    for edge in _edges(width, height, settings):
+        pixels = pixels.resized(_within(edge, width, height))
+        data = save_mezzanine(pixels, kind, settings)
+        made.append((Mezzanine(edge, *pixels.images[0].size, kind, len(data)), data))
+    return tuple(reversed(made))
+
+
+def _edges(width: int, height: int, settings: RenderSettings) -> list[int]:
+    """The edges that are worth while for an origin of these pixels, the longest first."""
+    if settings.mezzanine_edges == ("none",):
+        return []
+    edges = {int(edge) for edge in settings.mezzanine_edges}
+    return sorted((edge for edge in edges if edge <= MEZZANINE_SHARE * max(width, height)), reverse=True)
+
+
+def _within(edge: int, width: int, height: int) -> tuple[int, int]:
+    return Size(edge, edge).scaled(width, height)
+
+
+def _placeholder(pixels: Pixels) -> str | None:
+    """A data URI of PLACEHOLDER_CHARACTERS at most: a WebP of a few pixels."""
+    width, height = pixels.images[0].size
+    for edge in (24, 16, 12, 8, 4, 2):
+        tiny = save_tiny(pixels, _within(edge, width, height))
+        uri = f"data:image/webp;base64,{b64encode(tiny).decode()}"
+        if len(uri) <= PLACEHOLDER_CHARACTERS:
+            return uri
+    return None
+
+
+def _dominant_colour(pixels: Pixels) -> str | None:
+    """The mean of the colours most often seen, when all are sorted into 8 x 8 x 8 bins; None when nothing is seen."""
+    bins: dict[tuple[int, int, int], list[tuple[int, int, int]]] = {}
+    for red, green, blue, alpha in rgba(pixels, (32, 32)):
+        if alpha >= 128:
+            bins.setdefault((red >> 5, green >> 5, blue >> 5), []).append((red, green, blue))
+    if not bins:
+        return None
+    colours = max(bins.values(), key=len)
+    return "".join(f"{round(sum(channel) / len(colours)):02x}" for channel in zip(*colours, strict=True))
+
+
+# The picture as cells, of which half in each direction make the window that is looked for.
+_CELLS = 16
+_WINDOW = 8
+
+
+def _focal_point(pixels: Pixels) -> tuple[int, int]:
+    """The centre of detail, in per cent, within the window of half the width and height that has most of it."""
+    rows = detail(pixels, _CELLS)
+    starts = range(_CELLS - _WINDOW + 1)
+
+    def energy(at: tuple[int, int]) -> tuple[int, int]:
+        x, y = at
+        total = sum(sum(row[x : x + _WINDOW]) for row in rows[y : y + _WINDOW])
+        return total, -abs(2 * x - starts[-1]) - abs(2 * y - starts[-1])  # of equals, the one nearest to the middle
+
+    left, top = max(((x, y) for y in starts for x in starts), key=energy)
+    total = energy((left, top))[0]
+    if not total:
+        return 50, 50
+    cells = [(x, y, rows[y][x]) for y in range(top, top + _WINDOW) for x in range(left, left + _WINDOW)]
+    x, y = (sum((cell[axis] + 0.5) * cell[2] for cell in cells) / total / _CELLS for axis in (0, 1))
+    return round(100 * x), round(100 * y)

