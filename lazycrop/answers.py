@@ -109,7 +109,7 @@ def redirect(location: str, status: int, freshness: Freshness) -> Answer:
 
 
 def elsewhere(location: str) -> Answer:
-    """302 to another URL of ours. ``location``: an absolute path (RFC 9110, 10.2.2), so that no Host header has a say."""
+    """302 to another URL of ours. ``location``: an absolute path (RFC 9110, 10.2.2): no Host header has a say."""
     return Answer(302, [("Location", location), ("Content-Length", "0"), ("Cache-Control", "no-store"), *_SECURITY])
 
 

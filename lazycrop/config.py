@@ -22,7 +22,7 @@ from lazycrop.caches import Cache, CacheSettings, KeyValue, Memcached
 from lazycrop.derivatives import AUTO, CONTENT_TYPES
 from lazycrop.errors import ConfigurationError
 from lazycrop.fetch import FetchSettings
-from lazycrop.options import option
+from lazycrop.options import default_of, option
 from lazycrop.pictures import RenderSettings
 from lazycrop.policy import PolicySettings
 from lazycrop.stores import FolderStore, MemoryStore, S3Store, Store, StoreSettings
@@ -90,7 +90,7 @@ class Config(PolicySettings, AnswerSettings, CacheSettings, TaskSettings, StoreS
             raise ConfigurationError("'secret' holds an empty key; give long random texts.")
 
     def __repr__(self) -> str:
-        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != default_of(f)}
         shown = ", ".join(f"{name}={'…' if name in SECRETS else repr(value)}" for name, value in changed.items())
         return f"Config({shown})"
 
@@ -183,7 +183,7 @@ def open_cache(config: Config) -> Cache:
 
 
 def _typed(value: Any, kind: Any) -> Any:
-    """``value`` as ``kind``, from a string where it is one; otherwise a TypeError or ValueError that says what is wanted."""
+    """``value`` as ``kind``, from a string where it is one; else a TypeError or ValueError that says what is wanted."""
     if kind is Any:
         return value
     if get_origin(kind) in (Union, UnionType):

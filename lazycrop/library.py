@@ -59,7 +59,7 @@ class Library:
             record = known.record
         else:
             record, _ = self._flights.run(
-                f"{asked.image_id} {asked.version}", lambda: self._refresh(guess, known.record, current), _RECORD_WAIT
+                f"{asked.image_id} {asked.version}", lambda: self._refresh(asked, known.record), _RECORD_WAIT
             )
         if record is None:
             raise _unknown(asked)
@@ -86,9 +86,10 @@ class Library:
         # The first version's record is overwritten by that of the second: both are the image's current one.
         return record if version in (None, record.version) else None
 
-    def _refresh(self, asked: Derivative, known: Record | None, current: bool) -> Record:
+    def _refresh(self, asked: Derivative, known: Record | None) -> Record:
+        current = asked.version is None
         try:
-            record = self.read(asked.image_id, None if current else asked.version)
+            record = self.read(asked.image_id, asked.version)
         except StoreUnavailable:
             if known is None:
                 raise
@@ -213,7 +214,7 @@ class Library:
         return record
 
     def _landed(self, record: Record) -> bool:
-        """Is this the current record after all? A put may succeed although its answer is lost; then nothing is undone."""
+        """Is this the current record after all? A put may succeed although its answer is lost."""
         current = self.read(record.image_id)
         return current is not None and current.tag == record.tag
 

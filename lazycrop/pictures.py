@@ -57,7 +57,9 @@ class RenderSettings:
     )
     quality: Mapping[str, int] = field(
         default_factory=lambda: QUALITY,
-        metadata={"help": "Quality of each lossy format, 0 to 100; those not named keep their default: `jpg=80,webp=80,avif=60`."},
+        metadata={
+            "help": "Quality of each lossy format, 0 to 100; those not named keep their default: `jpg=80,webp=80,avif=60`."
+        },
     )
     effort: Mapping[str, int] = field(
         default_factory=lambda: EFFORT,
@@ -69,7 +71,9 @@ class RenderSettings:
     jpeg_subsampling: str = option("4:2:0", "Colour resolution of JPEG: `4:2:0`, or `4:4:4` for sharp coloured edges.")
     background: str = option("ffffff", "What shows through where a format has no transparency, as `rrggbb`.")
     max_pixels: int = option(50_000_000, "Most pixels of a source, times its frames.")
-    max_pixels_webp: int = option(25_000_000, "The same of a WebP or AVIF, which take 16 and 9 bytes of memory a pixel.")
+    max_pixels_webp: int = option(
+        25_000_000, "The same of a WebP or AVIF, which take 16 and 9 bytes of memory a pixel."
+    )
     max_side: int = option(30_000, "Longest side of a source, in pixels.")
     max_frames: int = option(500, "Most frames of an animation.")
     max_scans: int = option(100, "Most scans of a progressive JPEG; each one costs a pass over the whole picture.")
@@ -459,7 +463,10 @@ def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) ->
     if size == image.size and (wide, high) == size:
         return image
     if size[0] > wide and size[1] < high:  # both resamplers work on the width first
-        image, box = _resampled(image, (image.width, size[1]), (0, box[1], image.width, box[3])), (box[0], 0, box[2], size[1])
+        image, box = (
+            _resampled(image, (image.width, size[1]), (0, box[1], image.width, box[3])),
+            (box[0], 0, box[2], size[1]),
+        )
     return _resampled(image, size, box)
 
 
@@ -526,7 +533,14 @@ def _save_webp(pixels: Pixels, **options: Any) -> bytes:
     # Browsers show a frame without a delay for 100 ms; the encoder would drop it.
     delays = [delay or 100 for delay in pixels.delays]
     return _saved(
-        first, "WEBP", save_all=True, append_images=others, duration=delays, loop=pixels.plays, allow_mixed=False, **options
+        first,
+        "WEBP",
+        save_all=True,
+        append_images=others,
+        duration=delays,
+        loop=pixels.plays,
+        allow_mixed=False,
+        **options,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from lazycrop.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.errors import BadSize, ConfigurationError, NotAllowed
@@ -25,9 +24,7 @@ _PRESET = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 @dataclass(frozen=True, kw_only=True)
 class PolicySettings:
     sizes: tuple[str, ...] = option((), "The sizes that may be asked for, or the one word `any`.")
-    presets: Mapping[str, str] = option(
-        MappingProxyType({}), "Names for sizes, as `card=400x300-cover`; a named size may be asked for."
-    )
+    presets: Mapping[str, str] = option({}, "Names for sizes, as `card=400x300-cover`; a named size may be asked for.")
     formats: tuple[str, ...] = option(tuple(CONTENT_TYPES), "The formats that may be asked for.")
     max_edge: int = option(4096, "The longest side of any size, in device pixels.")
     snap: bool = option(

@@ -95,8 +95,9 @@ class LazyCrop:
     ) -> Record:
         """Store an image; return its record when everything of it is stored.
 
-        ``source``: an http(s) URL, a path, bytes, or a binary file object. ``bound``: the box in pixels that the origin is
-        shrunk to. ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``. An id that exists gets a new version.
+        ``source``: an http(s) URL, a path, bytes, or a binary file object. ``bound``: the box in pixels that the
+        origin is shrunk to. ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``.
+        An id that exists gets a new version.
 
         Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
         :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
@@ -141,7 +142,7 @@ class LazyCrop:
     ) -> str:
         """The path to ask for ``size``, with the image's version from the second on, and signed where it must be.
 
-        ``format``: that of the settings when not given. ``expires``: seconds from now, after which a signed URL is refused.
+        ``format``: that of the settings when not given. ``expires``: seconds from now until the URL is refused.
         ``mount``: where the images are mounted, ``prefix`` when not given; begins with SCRIPT_NAME where there is one.
         Raises :class:`~lazycrop.errors.BadSize`, :class:`~lazycrop.errors.NotAllowed`; never for the lack of an image.
         """

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, cast
 
 from lazycrop.errors import BadSize
 
@@ -81,7 +81,7 @@ class Size:
         return cls(
             width=int(width) if width else None,
             height=int(height) if height else None,
-            fit=match["fit"] or "inside",
+            fit=cast(Fit, match["fit"] or "inside"),
             gravity=match["gravity"],
             background=match["background"],
             enlarge=match["enlarge"] is not None,

@@ -37,7 +37,8 @@ class StoreSettings:
     """How long the store may take. They bound S3; a folder answers or fails at once."""
 
     store_connect_seconds: float = option(1.0, "How long connecting to one address of the store may take.")
-    store_read_seconds: float = option(2.0, "How long the store may be silent.")
+    store_read_seconds: float = option(2.0, "How long the store may be silent while an object is read or looked up.")
+    store_write_seconds: float = option(10.0, "How long the store may be silent while objects are put or deleted.")
     store_seconds: float = option(5.0, "How long reading or looking up one object in the store may take, in all.")
     store_attempts: int = option(1, "How often a request to the store is tried.")
     store_connections: int = option(32, "How many objects one process reads from the store at the same time.")
@@ -149,7 +150,7 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if new else {}
         try:
             with self._failures("put", key):
-                self._client().put_object(
+                self._patient_client().put_object(
                     **self._named(key),
                     Body=data,
                     ContentType=content_type,
@@ -173,12 +174,12 @@ class S3Store:
 
     def delete(self, key: str) -> None:
         with suppress(MissingObject), self._failures("delete", key):
-            self._client().delete_object(**self._named(key))
+            self._patient_client().delete_object(**self._named(key))
 
     def list(self, folder: str) -> Iterator[str]:
         prefix = self.base_path + folder
         with self._failures("list", folder):
-            pages = self._client().get_paginator("list_objects_v2")
+            pages = self._patient_client().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/"):
                 found = [entry["Key"] for entry in page.get("Contents", ())]
                 found += [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
@@ -281,48 +282,59 @@ class S3Store:
         return self._processes.setdefault(os.getpid(), _Process(threading.Semaphore(self._settings.store_connections)))
 
     def _client(self) -> Any:
+        """The client that requests wait for."""
+        return self._client_with(self._settings.store_read_seconds)
+
+    def _patient_client(self) -> Any:
+        """The client for what workers do: a write is answered when the data is safe, which takes longer than a read."""
+        return self._client_with(self._settings.store_write_seconds)
+
+    def _client_with(self, read_seconds: float) -> Any:
         """This process's client, built at the first use: it may be shared by threads, building it may not."""
         process = self._process()
         with process.lock:
-            if process.client is None:
-                process.client = self._build_client()
-        return process.client
+            if read_seconds not in process.clients:
+                process.clients[read_seconds] = self._build_client(read_seconds)
+        return process.clients[read_seconds]
 
-    def _build_client(self, **overrides: Any) -> Any:
+    def _build_client(self, read_seconds: float) -> Any:
         # Imported here: it takes 0.3 s, and only some need it.
         from boto3.session import Session
         from botocore.config import Config
 
         settings = self._settings
-        config: dict[str, Any] = {
-            "signature_version": "s3v4",
-            "connect_timeout": settings.store_connect_seconds,
-            "read_timeout": settings.store_read_seconds,
-            "retries": {"mode": "standard", "total_max_attempts": settings.store_attempts},
-            "max_pool_connections": settings.store_connections,
+        config = Config(
+            signature_version="s3v4",
+            connect_timeout=settings.store_connect_seconds,
+            read_timeout=read_seconds,
+            retries={"mode": "standard", "total_max_attempts": settings.store_attempts},
+            max_pool_connections=settings.store_connections,
             # Other servers choke on the checksums that are otherwise added; TLS guards the way already.
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-        }
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
         # A session of our own: boto3's default one belongs to the application.
-        return Session().client("s3", config=Config(**(config | overrides)), **self._client_arguments)
+        return Session().client("s3", config=config, **self._client_arguments)
 
     def _derive_public_url(self) -> str:
-        """The URL that boto3 itself would use, which knows regions, partitions, endpoints and dots in bucket names."""
         with self._failures("find the URL of", self.bucket):
-            from botocore import UNSIGNED
-
-            client = self._build_client(signature_version=UNSIGNED)
-            return str(client.generate_presigned_url("get_object", Params=self._named("x"))).removesuffix("x")
+            scheme, _, host = self._client().meta.endpoint_url.rstrip("/").partition("://")
+        # As boto3 asks itself: below the endpoint where one is set, or where TLS would not match a bucket with dots.
+        virtual = host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and "." not in self.bucket
+        place = f"{self.bucket}.{host}" if virtual else f"{host}/{self.bucket}"
+        return _object_url(f"{scheme}://{place}/", self.base_path)
 
 
 @dataclass(slots=True)
 class _Process:
-    """What one process has of a bucket. ``slots``: one for each call under way, so that late ones do not pile up."""
+    """What one process has of a bucket.
+
+    ``slots``: one for each call under way, so that late ones do not pile up. ``clients``: by their read timeout.
+    """
 
     slots: threading.Semaphore
     lock: threading.Lock = field(default_factory=threading.Lock)
-    client: Any = None
+    clients: dict[float, Any] = field(default_factory=dict)
 
 
 class _AlreadyThere(LazyCropError):

@@ -128,7 +128,7 @@ class EmbeddedQueue:
     def send(self, actor: str, message: Message) -> bool:
         broker = self._start()
         queue = self._settings.queue
-        if broker.queues[queue].qsize() >= _EMBEDDED_BACKLOG:  # type: ignore[attr-defined]
+        if broker.queues[queue].qsize() >= _EMBEDDED_BACKLOG:
             logger.warning("%d jobs are waiting; one more is dropped and made again on demand", _EMBEDDED_BACKLOG)
             return False
         broker.get_actor(_actor_name(queue, actor)).send(message)
@@ -164,7 +164,7 @@ class EmbeddedQueue:
 
         broker = StubBroker(middleware=[AgeLimit(), Retries()])
         # A plain StubBroker keeps every dead letter for ever.
-        broker.dead_letters_by_queue = defaultdict(lambda: deque(maxlen=_DEAD_LETTERS))  # type: ignore[assignment,arg-type]
+        broker.dead_letters_by_queue = defaultdict(_dead_letters)
         declare(broker, self._settings.queue, self._actors)
         worker = Worker(broker, worker_threads=self._settings.worker_threads, worker_timeout=100)
         worker.start()
@@ -257,6 +257,10 @@ class _Sender:
                 future.set_result(None)
 
 
+def _dead_letters() -> Any:
+    return deque(maxlen=_DEAD_LETTERS)
+
+
 _declaring = threading.Lock()
 
 
@@ -267,7 +271,7 @@ def declare(broker: Broker, queue: str, actors: Mapping[str, Actor]) -> None:
     """
     import dramatiq
 
-    options = {name: value for name, value in _OPTIONS.items() if name in broker.actor_options}
+    options: dict[str, Any] = {name: value for name, value in _OPTIONS.items() if name in broker.actor_options}
     with _declaring:
         for name, do in actors.items():
             if _actor_name(queue, name) in broker.actors:
@@ -292,7 +296,8 @@ def _open_broker(settings: TaskSettings) -> tuple[Broker, Callable[[Any], Any]]:
     if scheme in ("amqp", "amqps"):
         return _rabbitmq(broker, seconds), lambda opened: opened.connection
     raise ConfigurationError(
-        f"'broker' is {broker.split('@')[-1]!r}; it is 'embedded', 'inline', a redis:// or amqp:// URL, or a Dramatiq broker."
+        f"'broker' is {broker.split('@')[-1]!r}; it is 'embedded', 'inline', a redis:// or amqp:// URL, "
+        "or a Dramatiq broker."
     )
 
 

@@ -116,7 +116,7 @@ class Signer:
         return f"{SIGNATURE}={signature}" + (f"&{EXPIRES}={when}" if when else "")
 
     def verify(self, asked: Asked) -> bool:
-        """False when ``asked`` carries no signature; raises :class:`~lazycrop.errors.Forbidden` when it is wrong or expired."""
+        """False when ``asked`` carries no signature; one that is wrong or expired raises Forbidden."""
         if asked.signature is None:
             return False
         expires = asked.expires or ""

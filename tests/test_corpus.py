@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from lazycrop.derivatives import CONTENT_TYPES
-from lazycrop.errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
+from lazycrop.errors import BadSize, BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
 from lazycrop.origins import Prepared, prepare
 from lazycrop.pictures import RenderSettings
 from lazycrop.render import render
@@ -209,7 +209,7 @@ def test_contain_pads_what_the_picture_leaves_free(name, format):
                     assert colour[3] == 255
                     assert corpus.delta_e(colour, (0x33, 0x66, 0x99) if ground else WHITE) < 6
                 else:
-                    assert colour[3] == 0
+                    assert colour[3] < 1  # AVIF keeps alpha almost
 
 
 def test_contain_does_not_enlarge_unless_asked():
@@ -263,7 +263,7 @@ def test_a_side_that_a_format_cannot_have_is_a_typed_error(side, format):
     assert opened(render(data, Size.parse("800x"), format, DEFAULTS).data).size == (800, 1)
     try:
         rendered = render(data, Size.parse("99999x"), format, DEFAULTS)
-    except ImageTooLarge:
+    except BadSize:
         assert side == 16384
         assert format in ("webp", "avif")
     else:
@@ -543,7 +543,7 @@ def test_the_dominant_colour_is_the_one_that_covers_most():
     im.paste((20, 30, 200), (0, 0, 60, 200))
     colour = prepare(corpus.saved(im, "PNG"), BOUND, DEFAULTS).colour
     assert colour is not None
-    assert corpus.delta_e(bytes.fromhex(colour), (200, 60, 50)) < 12
+    assert corpus.delta_e(list(bytes.fromhex(colour)), (200, 60, 50)) < 12
 
 
 @pytest.mark.parametrize(("x", "y"), [(20, 25), (80, 25), (20, 75), (80, 75), (50, 50)])

@@ -18,9 +18,7 @@ from trove_classifiers import classifiers
 
 from servers import ROOT, photo
 
-NOT_OURS = shutil.ignore_patterns(
-    ".*_cache", ".git", ".venv", ".hypothesis", "build", "dist", "*.egg-info", "__pycache__"
-)
+BUILT = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "build", "dist", "*.egg-info")
 
 # The first use that the README shows, less the URL.
 EMBEDDED = """
@@ -68,7 +66,7 @@ def run(*command: str | Path, cwd: Path) -> None:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """sdist and wheel, made from a copy: setuptools writes into the folder that it builds, and reads what it wrote."""
     copy = tmp_path_factory.mktemp("build") / "lazycrop"
-    shutil.copytree(ROOT, copy, ignore=NOT_OURS)
+    shutil.copytree(ROOT, copy, ignore=BUILT)
     run(sys.executable, "-m", "build", "--outdir", copy.parent, cwd=copy)
     [wheel], [sdist] = copy.parent.glob("*.whl"), copy.parent.glob("*.tar.gz")
     return Built(wheel, sdist)
@@ -94,7 +92,7 @@ def test_six_libraries_are_needed_and_each_has_a_floor(built: Built) -> None:
     assert {requirement.name for requirement in core} == {
         *{"WebOb", "Pillow", "boto3", "urllib3", "pymemcache", "dramatiq"},
     }
-    assert all(str(requirement.specifier).startswith(">=") for requirement in core)
+    assert all(str(one.specifier).startswith(">=") for one in core)
 
 
 def test_the_wheel_has_types_the_demo_and_every_adapter(built: Built) -> None:
