@@ -28,8 +28,8 @@ from lazycrop.records import BadRecord, Record, record_key
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# memcached refuses values over 1 MiB, its own header included, and with noreply it does so silently.
-LARGEST = 1_000_000
+# memcached refuses values over 1 MiB, its own header and ours included, and with noreply it does so silently.
+LARGEST = 999_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,10 @@ class KeyValue(Protocol):
 
     def delete(self, group: str, key: str) -> None: ...
 
+    def close(self) -> None:
+        """End the connections that are open; a later call may open new ones."""
+        ...
+
 
 class ProcessCache:
     """In-process: bounded in bytes, the least recently used goes first; safe for threads."""
@@ -94,6 +98,9 @@ class ProcessCache:
     def delete(self, group: str, key: str) -> None:
         with self._lock:
             self._drop(key)
+
+    def close(self) -> None:
+        pass
 
     def _get(self, key: str) -> bytes | None:
         value, expires = self._entries.get(key, (None, 0.0))
@@ -151,6 +158,10 @@ class Memcached:
 
     def delete(self, group: str, key: str) -> None:
         self._on_server(group, lambda client: client.delete(key))
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
 
     def _on_server(self, group: str, ask: Callable[[Any], T]) -> T:
         server = self._server(group)
@@ -288,6 +299,10 @@ class Cache:
         (value,) = self._get_many(derivative.image_id, [name])
         again = value is not None and value.decode().startswith(f"{tag} ")
         self._set(derivative.image_id, name, f"{tag} {2 if again else 1}".encode(), self._settings.quarantine_seconds)
+
+    def close(self) -> None:
+        if self._shared is not None:
+            self._shared.close()
 
     def ping(self) -> None:
         """Raise whatever the shared cache raises when it does not answer, or takes a lease twice."""

@@ -147,6 +147,10 @@ def open_store(config: Config) -> Store:
     """The store that ``config.store`` names."""
     store = config.store
     if not isinstance(store, str | os.PathLike):
+        if not all(hasattr(store, method) for method in ("put", "get", "open", "exists", "delete", "list", "url")):
+            raise ConfigurationError(
+                f"'store' is {store!r}; it is a text, a path, or an object that keeps Store's contract."
+            )
         return store  # type: ignore[no-any-return]
     store = os.fspath(store)
     url = urlsplit(store)

@@ -24,7 +24,7 @@ from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 from urllib3.util import Url, parse_url
 
@@ -116,17 +116,18 @@ def fetch(
     """
     target = _target(url, settings)
     rules = _Rules.read(settings)
-    with (
-        _Watchdog(settings.download_seconds) as watchdog,
-        _manager(_Door(settings, rules, watchdog, getaddrinfo)) as manager,
-    ):
+    with _Watchdog(settings.download_seconds) as watchdog:
+        door = _Door(settings, rules, watchdog, getaddrinfo)
         for _ in range(settings.download_redirects + 1):
             pool_options = {"ssl_context": tls or _tls_context()} if target.scheme == "https" else None
-            pool = manager.connection_from_host(target.host, target.port, target.scheme, pool_options)
-            answer = _ask(pool, target, settings, watchdog)
+            # Closed by hand: a manager leaves an idle connection open for as long as anything holds the pool.
+            with closing(
+                _manager(door).connection_from_host(target.host, target.port, target.scheme, pool_options)
+            ) as pool:
+                answer = _ask(pool, target, settings, watchdog)
             if isinstance(answer, bytes):
                 return answer
-            target = answer
+            target = _redirected(target, answer, settings)
     raise FetchError(f"The source URL redirects more than {settings.download_redirects} times; give the final URL.")
 
 
@@ -187,7 +188,7 @@ class _Watchdog:
     """Shuts down the watched connection at the deadline, whatever it is doing then, and says so in ``fired``.
 
     Nothing else ends a server that drips: a socket's timeout starts anew with every byte. A connection that was
-    shut looks like one that has ended, so nothing read may be believed before ``fired`` was asked.
+    shut looks like one that has ended, so nothing read may be believed before :meth:`check`.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -211,6 +212,11 @@ class _Watchdog:
             self._watched = connection.dup()
             if self.fired:
                 self._shut()
+
+    def check(self) -> None:
+        """Raise TimeoutError if the deadline has passed: what was read by then may be cut."""
+        if self.fired:
+            raise TimeoutError
 
     def __enter__(self) -> _Watchdog:
         self._timer.start()
@@ -324,8 +330,8 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-def _ask(pool: HTTPConnectionPool, target: Url, settings: FetchSettings, watchdog: _Watchdog) -> bytes | Url:
-    """One request: the body, or the URL that it is redirected to. Raises FetchError, ImageTooLarge."""
+def _ask(pool: HTTPConnectionPool, target: Url, settings: FetchSettings, watchdog: _Watchdog) -> bytes | str:
+    """One request: the body, or the location that it is redirected to. Raises FetchError, ImageTooLarge."""
     try:
         response = pool.urlopen(
             "GET",
@@ -338,11 +344,10 @@ def _ask(pool: HTTPConnectionPool, target: Url, settings: FetchSettings, watchdo
             decode_content=False,
         )
         with closing(response):
-            location = response.get_redirect_location()
-            answer = _redirected(target, location, settings) if location else _body(response, target, settings)
-        if watchdog.fired:
-            raise TimeoutError
-        return answer
+            watchdog.check()
+            answer = response.get_redirect_location() or _body(response, target, settings)
+            watchdog.check()
+            return answer
     except (HTTPError, OSError, ValueError) as error:
         text, reason = _explained(error, watchdog)
     # Raised out here, so that no traceback shows urllib3's own errors, which quote the URL.
@@ -374,14 +379,19 @@ def _body(response: BaseHTTPResponse, target: Url, settings: FetchSettings) -> b
     body = bytearray()
     while len(body) + (response.length_remaining or 0) <= settings.download_bytes:
         chunk = response.read1(65_536)
+        body += chunk
+        if not body:  # also what is left when the server breaks off within its headers
+            raise ProtocolError
         if not chunk:
             return bytes(body)
-        body += chunk
     raise ImageTooLarge(f"The image has more than {settings.download_bytes:,} bytes; give a smaller one.")
 
 
 def _redirected(source: Url, location: str, settings: FetchSettings) -> Url:
-    target = _target(urljoin(source.url, location), settings)
+    joined = ""
+    with suppress(ValueError):  # http://[::1
+        joined = urljoin(source.url, location)
+    target = _target(joined, settings)
     if source.scheme == "https" and target.scheme == "http":
         raise FetchError("The source URL redirects from https to http; give one that stays with https.")
     return target

@@ -68,7 +68,7 @@ class Library:
             if len(self._seen) > _SEEN_LIMIT:
                 self._seen.clear()
             self._seen[asked.image_id] = (record.version, record.format)
-        if derivative != guess or known.record is None:
+        if derivative != guess or known.record is None or known.record.tag != record.tag:
             known = self._cache.look(derivative, current)
         return derivative, record, known
 

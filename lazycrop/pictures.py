@@ -199,10 +199,8 @@ class Picture:
         return result
 
     def _decode(self, size: tuple[int, int], box: Box, frames: int | None) -> Iterator[tuple[Image.Image, int]]:
-        full = self.image.size
-        self._draft(size, box)
-        scale_x, scale_y = self.image.size[0] / full[0], self.image.size[1] / full[1]
-        box = (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
+        fraction = self._draft(size, box)
+        left, top, right, bottom = (side / fraction for side in box)
         for number in range(min(self.frames, frames or self.frames)):
             started = time.perf_counter()
             with _decoding():
@@ -211,18 +209,18 @@ class Picture:
                 self.image.load()
                 image = self._direct()
             self.decoding_seconds += time.perf_counter() - started
-            image = to_srgb(resize(image, size, box), self._profile)
+            image = to_srgb(resize(image, size, (left, top, right, bottom)), self._profile)
             yield _upright(image, self.orientation), int(self.image.info.get("duration") or 0)
 
-    def _draft(self, size: tuple[int, int], box: Box) -> None:
-        """Have libjpeg decode to the fraction that leaves DRAFT_GAP times the target."""
+    def _draft(self, size: tuple[int, int], box: Box) -> int:
+        """Have libjpeg decode at 1/2, 1/4 or 1/8 if that leaves DRAFT_GAP times the target; returns 2, 4, 8, or 1."""
         if self.kind != "jpg":
-            return
+            return 1
         width, height = self.image.size
         spare = min((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]) / DRAFT_GAP
         fraction = next(f for f in (8, 4, 2, 1) if f <= spare or f == 1)
-        if fraction > 1:
-            self.image.draft(None, (max(1, width // fraction), max(1, height // fraction)))
+        self.image.draft(None, (max(1, width // fraction), max(1, height // fraction)))
+        return fraction
 
     def _direct(self) -> Image.Image:
         """The loaded frame in L, RGB, RGBA, CMYK or LAB: palettes, 1 bit and 16 bits cannot be resampled."""
@@ -458,7 +456,8 @@ def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) ->
 
     No intermediate is larger than the source or the result, whatever their shapes.
     """
-    box = box or (0, 0, *image.size)
+    left, top, right, bottom = box or (0, 0, *image.size)
+    box = (left, top, min(right, image.width), min(bottom, image.height))
     wide, high = box[2] - box[0], box[3] - box[1]
     if size == image.size and (wide, high) == size:
         return image

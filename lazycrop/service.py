@@ -193,8 +193,9 @@ class LazyCrop:
         return answer
 
     def close(self) -> None:
-        """Let embedded jobs finish and end the threads; at exit this happens by itself."""
+        """Let embedded jobs finish, end the threads and the connections to memcached; at exit this happens by itself."""
         self.maker.close()
+        self.cache.close()
 
     def _permitted(self, asked: urls.Asked, request: _Request, trace: Trace, mount: str | None) -> Answer:
         """The answer where policy allows what is asked, or something near it."""

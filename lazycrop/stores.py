@@ -138,7 +138,7 @@ class S3Store:
     @property
     def public_url(self) -> str:
         if self._public_url is None:
-            self._public_url = self._derive_public_url()
+            self._public_url = self._in_time("find the URL of", self.bucket, self._derive_public_url)
         return self._public_url
 
     def url(self, key: str) -> str:
@@ -257,9 +257,9 @@ class S3Store:
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             code = error.response.get("Error", {}).get("Code")
-            if status == 412:
+            if status == 412 and action == "put":
                 raise _AlreadyThere from None
-            if status == 404 and code != "NoSuchBucket":
+            if status == 404 and action != "put" and code != "NoSuchBucket":
                 raise MissingObject("The store has no such object.") from None
             # Who may not list a bucket is not told what is missing in it. A HEAD has no body, hence no better code.
             if status == 403 and action in ("get", "look for") and code in ("AccessDenied", "Forbidden", "403"):
@@ -274,7 +274,7 @@ class S3Store:
             self._warned = True
             log.warning(
                 "The bucket %s answers 403, which is taken for a missing object. Grant the permission s3:ListBucket "
-                "to tell the two apart; if objects that exist are not found, s3:GetObject is missing too.",
+                "to tell the two apart. If objects that exist are not found, the keys or s3:GetObject are at fault.",
                 self.bucket,
             )
 
@@ -461,12 +461,15 @@ class FolderStore:
 
     def _create(self, path: str) -> BinaryIO:
         """A new file at ``path``, and the folders above it, which a delete may be removing just now."""
-        for _ in range(100):
-            with suppress(FileNotFoundError, FileExistsError):
+        attempts = 100
+        while True:
+            try:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 return open(path, "xb")
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return open(path, "xb")
+            except (FileNotFoundError, FileExistsError):
+                attempts -= 1
+                if not attempts:
+                    raise
 
     def _prune(self, folder: str) -> None:
         """Remove the folder and those above it as long as they are empty."""
@@ -601,7 +604,7 @@ def _object_url(public_url: str, key: str) -> str:
 
 def _fail(action: str, key: str, reason: object) -> NoReturn:
     """The reason, which may name hosts and paths, is for the log; the client is told the kind of failure only."""
-    log.warning("The store could not %s %r: %s.", action, key, reason)
+    log.warning("The store could not %s %r: %s", action, key, reason)
     raise StoreUnavailable("The image store is not available; try again in a few seconds.") from (
         reason if isinstance(reason, BaseException) else None
     )

@@ -40,7 +40,7 @@ _OPTIONS = {
     "max_backoff": 30_000,
     "time_limit": 60_000,
     "max_age": 3_600_000,
-    "throws": (BadRequest, NotFound, ImageError),  # What can never succeed.
+    "throws": (BadRequest, NotFound, ImageError, TypeError),  # What can never succeed; a TypeError is a junk message.
 }
 _EMBEDDED_BACKLOG = 1_000  # Messages; one more is dropped, which is safe for the same reason.
 _EMBEDDED_DRAIN = 10_000  # Milliseconds.
@@ -271,14 +271,15 @@ def declare(broker: Broker, queue: str, actors: Mapping[str, Actor]) -> None:
     """
     import dramatiq
 
-    options: dict[str, Any] = {name: value for name, value in _OPTIONS.items() if name in broker.actor_options}
+    options = {name: value for name, value in _OPTIONS.items() if name in broker.actor_options}
+    make: Any = dramatiq.actor
     with _declaring:
         for name, do in actors.items():
             if _actor_name(queue, name) in broker.actors:
                 raise ConfigurationError(
                     f"The queue {queue!r} of this broker is taken by another LazyCrop; give each its own with queue=…."
                 )
-            dramatiq.actor(do, actor_name=_actor_name(queue, name), queue_name=queue, broker=broker, **options)
+            make(do, actor_name=_actor_name(queue, name), queue_name=queue, broker=broker, **options)
 
 
 def _actor_name(queue: str, name: str) -> str:
@@ -315,7 +316,8 @@ def _redis(url: str, seconds: float) -> Broker:
         url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0)
     )
     # With the defaults the message of a killed worker was not given out again within 240 s; with these in 5.6 s.
-    return RedisBroker(client=client, heartbeat_timeout=5_000, maintenance_chance=1_000_000)
+    make: Any = RedisBroker
+    return make(client=client, heartbeat_timeout=5_000, maintenance_chance=1_000_000)  # type: ignore[no-any-return]
 
 
 def _rabbitmq(url: str, seconds: float) -> Broker:

@@ -1,18 +1,23 @@
-"""Contracts that can be run: whether a store of your own keeps what lazycrop relies on.
+"""Contracts that can be run: whether a store or a cache of your own keeps what lazycrop relies on.
 
 In a test::
 
     def test_my_store_keeps_its_promises():
         check_store(MyStore())
+
+    def test_my_cache_keeps_its_promises():
+        check_key_value(MyCache())
 """
 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+from lazycrop.caches import KeyValue
 from lazycrop.errors import MissingObject, StoreUnavailable
 from lazycrop.stores import Store
 
@@ -144,7 +149,37 @@ def _all_below(store: Store, folder: str) -> Iterator[str]:
             yield name
 
 
+def check_key_value(cache: KeyValue) -> None:
+    """Raise an AssertionError that names the first promise of :class:`lazycrop.caches.KeyValue` that is not kept."""
+    group, key, other = (secrets.token_hex(16) for _ in range(3))
+    _expect(not cache.get_many(group, [key, other]), "what was never set is not there")
+    cache.set(group, key, bytes(range(256)), 60)
+    _expect(dict(cache.get_many(group, [key, other])) == {key: bytes(range(256))}, "get_many returns what is there")
+    cache.set(group, key, b"new", 60)
+    _expect(cache.get_many(group, [key])[key] == b"new", "set replaces")
+    _expect(not cache.add(group, key, b"added", 60), "add answers False when there is a value")
+    _expect(cache.get_many(group, [key])[key] == b"new", "add leaves a value that is there alone")
+    cache.delete(group, key)
+    cache.delete(group, key)
+    _expect(not cache.get_many(group, [key]), "what is deleted is gone")
+    with ThreadPoolExecutor(16) as pool:
+        added = list(pool.map(lambda number: cache.add(group, other, b"%d" % number, 60), range(16)))
+    _expect(added.count(True) == 1, "exactly one of 16 simultaneous add answers True")
+    _expect(
+        cache.get_many(group, [other])[other] == b"%d" % added.index(True), "the value is that of the add that answered"
+    )
+    cache.delete(group, other)
+    large = bytes(1_000_000)
+    cache.set(group, key, large, 60)
+    _expect(cache.get_many(group, [key]).get(key) == large, "a value may have 1,000,000 bytes")
+    cache.set(group, key, b"short", 1)
+    deadline = time.monotonic() + 5
+    while cache.get_many(group, [key]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    _expect(not cache.get_many(group, [key]), "a value goes when its time is over")
+
+
 def _expect(kept: bool, promise: str) -> None:
     # Not an assert statement: python -O would drop it.
     if not kept:
-        raise AssertionError(f"The store breaks its promise: {promise}.")
+        raise AssertionError(f"This promise is broken: {promise}.")

@@ -270,8 +270,8 @@ class S3(Server):
     secret_key = "lazysecret"
 
     def __init__(self, folder: Path) -> None:
-        self.port, *others = free_ports(10)
-        self._grpc_port = others[0]
+        self._ports = free_ports(10)
+        self.port = self._ports[0]
         config = folder / "s3.json"
         config.write_text(json.dumps({"identities": self._identities()}))
         # Every port is given: those of gRPC would be the port + 10000, and those of the admin server are
@@ -283,7 +283,7 @@ class S3(Server):
                 *(WEED.require(), "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}"),
                 *("-master.telemetry=false", "-webdav=false", "-admin.ui=false"),
                 *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={config}", "-s3.domainName=localhost"),
-                *(f"-{name}={port}" for name, port in zip(names, [self.port, *others], strict=True)),
+                *(f"-{name}={port}" for name, port in zip(names, self._ports, strict=True)),
             ],
             ready=lambda: ask(self.port, b"GET /healthz HTTP/1.0\r\n\r\n").split()[1] == b"200",
             folder=folder,
@@ -337,8 +337,9 @@ class S3(Server):
         return True
 
     def tidy(self) -> None:
-        for path in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-grpc-{self._grpc_port}.sock"):
-            path.unlink(missing_ok=True)
+        for port in self._ports:
+            for path in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+                path.unlink(missing_ok=True)
 
 
 class Memcached(Server):

@@ -231,8 +231,8 @@ def test_colour_below_transparency_does_not_bleed_into_its_edge(format):
     im = corpus.image("RGBA", ((0, 0, 0, 0), corpus.YELLOW, (0, 0, 0, 0), corpus.YELLOW), 960, 640)
     pixels = np.asarray(opened(render(corpus.saved(im, "PNG"), Size.parse("31x"), format, DEFAULTS).data), float)
     for colour in pixels[5, 14:18]:
-        if colour[3] > 100:
-            assert corpus.delta_e(colour, corpus.YELLOW) < 10
+        if colour[3] > 100:  # AVIF's chroma has half the resolution; a dark seam would be 40 away
+            assert corpus.delta_e(colour, corpus.YELLOW) < (25 if format == "avif" else 10)
 
 
 @pytest.mark.parametrize("text", ["48x48", "96x64", "20x20-cover", "60x60-contain", "60x20-fill"])
@@ -444,6 +444,12 @@ def composed(data: bytes) -> list[tuple[np.ndarray, int]]:
     return shown
 
 
+def plays(im: Image.Image) -> int:
+    """How often an animation is played, 0 for ever. GIF counts repeats, and has no count for once; WebP counts plays."""
+    count = im.info.get("loop")
+    return count + 1 if im.format == "GIF" and count else 1 if count is None else count
+
+
 @pytest.mark.parametrize("format", ["gif", "webp"])
 @pytest.mark.parametrize("size", ["96x64", "48x32", "32x32-cover", "64x64-contain-bg336699", "20x60-fill"])
 @pytest.mark.parametrize("name", [name for name in corpus.ANIMATED if not name.startswith("png")])
@@ -452,7 +458,7 @@ def test_an_animation_keeps_its_frames_delays_and_loops(name, size, format):
     rendered = render(data, asked, format, DEFAULTS)
     out = opened(rendered.data)
     assert out.size == (rendered.width, rendered.height) == asked.dimensions(96, 64)
-    assert out.info.get("loop") == opened(data).info["loop"]
+    assert plays(out) == plays(opened(data))
     shown = composed(rendered.data)
     assert [delay for _, delay in shown] == list(corpus.DELAYS)
     for i, frame in enumerate(corpus.frames("transparent" in name)):
@@ -479,7 +485,7 @@ def test_an_animation_without_a_loop_plays_once():
     rendered = render(data, Size.parse("48x32"), "gif", DEFAULTS)
     assert opened(rendered.data).n_frames == 4
     assert "loop" not in opened(rendered.data).info
-    assert opened(render(data, Size.parse("48x32"), "webp", DEFAULTS).data).info["loop"] == 1
+    assert plays(opened(render(data, Size.parse("48x32"), "webp", DEFAULTS).data)) == 1
 
 
 @pytest.mark.parametrize("format", ["jpg", "png", "avif"])

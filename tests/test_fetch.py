@@ -17,17 +17,16 @@ from typing import Any
 
 import pytest
 import trustme
+from hostile import BROKEN, ENDLESS, OVERSIZED, PICTURE, Behaviour, Server, answer, raw, redirect, repeat, silent
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lazycrop.errors import ConfigurationError, FetchError, ImageTooLarge
 from lazycrop.fetch import FetchSettings, describe, fetch, is_public
-from tests.hostile import BROKEN, ENDLESS, OVERSIZED, PICTURE, Behaviour, Server, answer, raw, redirect, silent
 
 DEADLINE = 0.5
 SLACK = 0.5  # 0.2 s is what is promised; the rest is for a loaded machine
 
-# Not public, however they are written. {0} is the IPv4 address of this machine; the others are of other kinds.
 REFUSED_ADDRESSES = [
     "0.0.0.0",
     "0.255.255.255",
@@ -126,7 +125,7 @@ PUBLIC_ADDRESSES = [
     "3fff:1000::1",
 ]
 
-# What the resolver of this machine takes for an address of it, beside the plain spellings above.
+# Other spellings, which a resolver takes for refused addresses.
 SPELLINGS = [
     "127.1",
     "127.0.1",
@@ -502,10 +501,10 @@ def test_no_more_redirects_are_followed_than_allowed() -> None:
     assert server.connections == 2
 
 
-@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://", "http://[::1", "//", "/\x01", "/\xe4", "file:///x"])
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[::1", "/\x01", "/\xe4", "file:///x"])
 def test_a_redirect_to_a_malformed_url_is_refused(location: str) -> None:
     with Server(raw(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n".encode("latin-1"))) as server:
-        with pytest.raises(FetchError):
+        with pytest.raises(FetchError, match="malformed"):
             fetch(server.url, settings_for(server))
         assert server.connections == 1
 
@@ -559,19 +558,17 @@ def test_a_server_that_breaks_off_or_breaks_the_rules_gives_no_picture(
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 @pytest.mark.parametrize("behave", OVERSIZED.values(), ids=OVERSIZED)
-def test_a_server_that_sends_too_much_is_left_at_the_limit(
-    behave: Behaviour, tls: bool, authority: trustme.CA
-) -> None:
+def test_a_server_that_sends_too_much_is_left_at_the_limit(behave: Behaviour, tls: bool, authority: trustme.CA) -> None:
     with hostile(behave, authority, tls) as server, pytest.raises(ImageTooLarge):
         fetch(server.url, settings_for(server, download_seconds=5, download_bytes=1_000_000), tls=trusting(authority))
 
 
-@pytest.mark.parametrize("behave", OVERSIZED.values(), ids=OVERSIZED)
-def test_the_deadline_holds_while_bytes_pour_in(behave: Behaviour) -> None:
-    with Server(behave) as server:
+@pytest.mark.parametrize("head", [b"", b"Content-Length: 1000000000\r\n"], ids=["without length", "with length"])
+def test_the_deadline_holds_while_bytes_pour_in(head: bytes) -> None:
+    with Server(repeat(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n", b"." * 65_536, 0.001)) as server:
         start = time.monotonic()
-        with pytest.raises(FetchError, match="took too long|broken off"):
-            fetch(server.url, settings_for(server, download_bytes=10**13))
+        with pytest.raises(FetchError, match="took too long"):
+            fetch(server.url, settings_for(server, download_bytes=10**9))
         assert time.monotonic() - start < DEADLINE + SLACK
 
 
@@ -667,18 +664,15 @@ def bad_certificates(authority: trustme.CA) -> dict[str, ssl.SSLContext]:
 def test_a_bad_certificate_is_refused(kind: str, authority: trustme.CA) -> None:
     names = Names(cats_test=[["127.0.0.1"]])
     with Server(answer(), tls=bad_certificates(authority)[kind]) as server:
+        url = f"https://cats.test:{server.port}/"
         with pytest.raises(FetchError, match="certificate"):
-            url = f"https://cats.test:{server.port}/"
             fetch(url, settings_for(server), tls=trusting(authority), getaddrinfo=names)
         assert server.connections == 1
     assert server.requests == []
 
 
 def test_the_trusted_certificates_are_the_systems_unless_others_are_handed_in(authority: trustme.CA) -> None:
-    with (
-        hostile(answer(), authority, tls=True) as server,
-        pytest.raises(FetchError, match="certificate"),
-    ):
+    with hostile(answer(), authority, tls=True) as server, pytest.raises(FetchError, match="certificate"):
         fetch(server.url, settings_for(server))
 
 
