@@ -6,27 +6,28 @@ Every command takes every setting: as a flag, else from ``LAZYCROP_*`` in the en
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 import tempfile
 import traceback
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lazycrop import __version__, config
-from lazycrop.demo import FORCED, demo_app
-from lazycrop.errors import BadRequest, LazyCropError
-from lazycrop.middleware import Middleware
+from lazycrop import __version__, answers, config
+from lazycrop.demo import DEMO, demo_app
+from lazycrop.errors import BadRequest, LazyCropError, NotFound
+from lazycrop.middleware import Middleware, send
 from lazycrop.options import default_of
+from lazycrop.policy import ANY
 from lazycrop.service import LazyCrop
-from lazycrop.tasks import EMBEDDED, INLINE, BrokerQueue
+from lazycrop.tasks import EMBEDDED, INLINE
 
 try:
     import click
@@ -35,12 +36,13 @@ except ImportError:
     sys.exit("The command line needs click and waitress: pip install lazycrop[cli].")
 
 if TYPE_CHECKING:
-    from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 Settings = dict[str, Any]
 
 _LISTS = (".tsv", ".txt")
+_MEMORY = "memory:"
+_BINARY = "application/octet-stream"
 # Requests that wait for a render, or for another process's, must leave threads for those that need neither.
 _SERVER_THREADS = 16
 _PUBLIC_SECONDS = 5  # To fetch one small object from the public URL.
@@ -118,20 +120,17 @@ class _Command(click.Command):
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def commands() -> None:
     """Store an image once; ask for any size of it by URL, any time later."""
-    _log_to_stderr(_OneLine("%(message)s"), logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(message)s"))
+    handler.addFilter(logging.Filter("lazycrop"))  # Other libraries' warnings are about the same, in more lines.
+    logging.basicConfig(handlers=[handler])
 
 
 class _OneLine(logging.Formatter):
     """The reason of a failure in one line, without a traceback."""
 
-    def formatException(self, info: OptExcInfo) -> str:
+    def formatException(self, info: Any) -> str:
         return "".join(traceback.format_exception_only(info[1])).strip()
-
-
-def _log_to_stderr(formatter: logging.Formatter, level: int) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    logging.basicConfig(handlers=[handler], level=level, force=True)
 
 
 @commands.command(cls=_Command)
@@ -186,7 +185,7 @@ def _many(source: str) -> list[tuple[str, str]] | None:
     return [(image_id.strip(), given.strip()) for image_id, _, given in (line.partition("\t") for line in lines)]
 
 
-def _each(doing: str, items: Sequence[tuple[str, str]], do: Callable[[str, str], None]) -> None:
+def _each(doing: str, items: Sequence[tuple[str, str]], do: Callable[[str, str], object]) -> None:
     """Do it to all items; list those that failed at the end, and exit with status 1 then."""
     failures = []
     with click.progressbar(items, label=f"{doing} {len(items)}", file=sys.stderr) as progress:
@@ -210,48 +209,174 @@ def url(settings: Settings, image_id: str, size: str) -> None:
 
 @commands.command(cls=_Command)
 @click.argument("image_id")
-@click.argument("sizes", nargs=-1, required=True)
+@click.argument("sizes", nargs=-1, required=True, metavar="SIZE...")
 def warm(settings: Settings, image_id: str, sizes: tuple[str, ...]) -> None:
     """Have sizes of an image stored before anybody asks for them.
 
     With a broker they are queued for its workers, else they are made here and now.
     """
     images = LazyCrop(**settings)
-    if images.config.broker == EMBEDDED:
+    if images.config.broker == EMBEDDED:  # It would be left undone what takes longer than the end of a process may.
         images = LazyCrop(**{**settings, "broker": INLINE})
     images.record(image_id)
-    _each("Warming", [(size, size) for size in sizes], lambda size, _: _ignore(images.warm(image_id, [size])))
-
-
-def _ignore(result: object) -> None:
-    pass
+    _each("Warming", [(size, size) for size in sizes], lambda size, _: images.warm(image_id, [size]))
 
 
 @commands.command(cls=_Command)
 @click.argument("image_id")
 def purge(settings: Settings, image_id: str) -> None:
     """Delete all of an image: its origin and every size."""
-    click.echo(f"{LazyCrop(**settings).purge(image_id)} objects deleted.")
+    click.echo(f"Deleted {LazyCrop(**settings).purge(image_id)} objects and the record.")
 
 
-_host = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-_port = click.option("--port", default=8000, show_default=True, help="The port to listen on; 0 takes a free one.")
+def _listens(command: Callable[..., None]) -> Callable[..., None]:
+    port = click.option("--port", default=8000, show_default=True, help="The port to listen on; 0 takes a free one.")
+    host = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+    return host(port(command))
 
 
 @commands.command(cls=_Command)
-@_host
-@_port
+@_listens
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Answer for images on a web server of its own, below the path --prefix."""
+    """Answer for images on a web server of its own, below the path that --prefix says."""
     images = LazyCrop(**settings)
-    application = Middleware(_nothing_else, images)
-    example = images.url("cat", next(iter(images.config.presets or images.policy.listed), "200x100"))
-    _run(application, images, host, port, f"Serving {images.store!r}: {{root}}{example} is the image 'cat', once stored.")
+    listed = [*images.config.presets, *(size for size in images.config.sizes if size != ANY)]
+    example = images.url("cat", listed[0] if listed else f"{min(200, images.config.max_edge)}x")
+    saying = f"Serving {images.store!r}. Once an image 'cat' is stored, see {{root}}{example}"
+    _run(Middleware(_nothing_else, images), images, host, port, saying)
 
 
-def _nothing_else(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    raise NotImplementedError
+def _nothing_else(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    return send(answers.error(NotFound("There are only images here, and none at this path.")), environ, start_response)
 
 
-if __name__ == "__main__":
-    main()
+@commands.command(cls=_Command)
+@_listens
+def demo(settings: Settings, host: str, port: int) -> None:
+    """Show a page whose pictures take any size that you ask for.
+
+    What it stores is in a temporary folder, unless there is a setting 'store'.
+    """
+    with tempfile.TemporaryDirectory(prefix="lazycrop-demo-") as folder:
+        images = LazyCrop(**{"store": folder, **settings, **DEMO})
+        _run(demo_app(images), images, host, port, "The demo is at {root}/ until you press Ctrl-C.")
+
+
+def _run(application: WSGIApplication, images: LazyCrop, host: str, port: int, saying: str) -> None:
+    """Serve until the process is told to end; then let jobs finish."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"It is not possible to listen on {host}, port {port}: {error}. Choose others with --host and --port.")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    server = waitress.create_server(application, sockets=[listener], threads=_SERVER_THREADS)
+    address = f"[{host}]" if family == socket.AF_INET6 else host
+    click.echo(saying.format(root=f"http://{address}:{listener.getsockname()[1]}"))
+    try:
+        server.run()
+    finally:
+        images.close()
+
+
+@commands.command(cls=_Command)
+@click.option("--processes", default=os.cpu_count() or 1, show_default="one for each CPU", help="Processes.")
+@click.option("--threads", default=4, show_default=True, help="Threads of each process.")
+def worker(settings: Settings, processes: int, threads: int) -> None:
+    """Store what has been asked for: Dramatiq's own workers on the queue of the setting 'broker'."""
+    # By the environment and not as arguments, which every user of the machine can read.
+    os.environ.pop(f"{config.ENVIRONMENT_PREFIX}CONFIG", None)
+    os.environ.update({f"{config.ENVIRONMENT_PREFIX}{name.upper()}": str(value) for name, value in settings.items()})
+    from lazycrop.worker import images  # What is wrong with the settings shows here, as one sentence.
+
+    counts = ["--processes", str(processes), "--threads", str(threads)]
+    command = ["-m", "dramatiq", "lazycrop.worker", *counts, "--queues", images.config.queue]
+    os.execv(sys.executable, [sys.executable, *command])  # In this process's place, so that signals reach it.
+
+
+@commands.command(cls=_Command)
+def check(settings: Settings) -> None:
+    """See whether the store, its public URL, memcached and the broker do what they must."""
+    images = LazyCrop(**settings)
+    checklist = _Checklist()
+    _check_store(images, checklist)
+    for server in images.config.memcached:
+        cache = config.open_cache(replace(images.config, memcached=(server,)))
+        checklist.check(
+            f"memcached {server} gives a lease to one owner only",
+            cache.ping,
+            "Start it, or correct 'memcached'; until then each process has a cache of its own.",
+        )
+    checklist.check(
+        f"broker {images.config.broker.rpartition('@')[2]} answers",
+        lambda: images.maker.queue.ping(),
+        "Start it, or correct 'broker'; until then pictures are answered, and not stored.",
+    )
+    for warning in _warnings(images):
+        click.echo(f"! {warning}")
+    images.close()
+    sys.exit(checklist.failed)
+
+
+class _Checklist:
+    """Prints a line for each check; ``failed`` when one of them did."""
+
+    def __init__(self) -> None:
+        self.failed = False
+        try:
+            self._yes, self._no = "✓✗".encode(sys.stdout.encoding).decode(sys.stdout.encoding)
+        except UnicodeEncodeError:
+            self._yes, self._no = "ok", "FAILED"
+
+    def check(self, what: str, do: Callable[[], object], advice: str) -> bool:
+        """``do`` raises when it is not so; ``advice`` is what to do then."""
+        try:
+            do()
+        except Exception as error:  # Each library has its own.
+            click.echo(f"{self._no} {what}: {str(error).rstrip('.') or repr(error)}. {advice}")
+            self.failed = True
+            return False
+        click.echo(f"{self._yes} {what}")
+        return True
+
+
+def _check_store(images: LazyCrop, checklist: _Checklist) -> None:
+    store, data = images.store, secrets.token_bytes(100)
+    key = f"lazycrop-check-{secrets.token_hex(8)}/check.bin"
+    advice = "Correct 'store' and its keys, which must permit to put, get and delete objects."
+    if not checklist.check(f"{store!r} takes an object", lambda: store.put(key, data, _BINARY), advice):
+        return
+    checklist.check("it gives the object back", lambda: _expect(store.get(key, limit=len(data)), data), advice)
+    address = store.url(key) if images.config.answer == "redirect" else None
+    if address is not None:
+        checklist.check(
+            f"anybody can read {address}",
+            lambda: _expect(_fetch(address), data),
+            "Permit everybody to read, correct 'public_url', or set answer=stream.",
+        )
+    checklist.check("it deletes the object", lambda: store.delete(key), advice)
+    checklist.check("the object is gone", lambda: _expect(store.exists(key), False), advice)
+
+
+def _expect(found: object, wanted: object) -> None:
+    if found != wanted:
+        raise ValueError("what came is not what was put")
+
+
+def _fetch(address: str) -> bytes:
+    with urllib.request.urlopen(address, timeout=_PUBLIC_SECONDS) as answer:
+        return bytes(answer.read(1_000))
+
+
+def _warnings(images: LazyCrop) -> Iterator[str]:
+    """What works, and may not be meant."""
+    settings = images.config
+    if images.policy.closed and not settings.secret:
+        yield "Nothing may be asked for: set 'sizes', 'presets' or 'secret'."
+    if images.policy.any:
+        yield f"sizes=any: anybody can fill the store with sizes of up to {settings.max_edge} pixels."
+    if settings.broker not in (EMBEDDED, INLINE):
+        if settings.store == _MEMORY:
+            yield "store=memory: is each process's own: what a worker stores there nobody finds."
+        if not settings.memcached:
+            yield "There is a broker and no memcached: workers render again what a request has rendered."

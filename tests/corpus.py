@@ -569,6 +569,7 @@ WHOLE: dict[str, Callable[[], bytes]] = {
     "avif": lambda: saved(busy(), "AVIF", speed=10),
     "gif": lambda: saved(busy(), "GIF"),
 }
+WHOLE = {name: cache(make) for name, make in WHOLE.items()}
 
 FOREIGN: dict[str, Callable[[], bytes]] = {
     "eps": lambda: saved(rgb(), "EPS"),

@@ -118,6 +118,11 @@ def silent(connection: socket.socket) -> None:
     connection.recv(1)
 
 
+def silent_body(connection: socket.socket) -> None:
+    connection.sendall(_HEAD + b"Content-Length: 9\r\n\r\n")
+    silent(connection)
+
+
 _HEAD = b"HTTP/1.1 200 OK\r\n"
 _CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -135,7 +140,7 @@ ENDLESS: dict[str, Behaviour] = {
     "drips 100 Continue": repeat(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.02),
     "never ends the trailers": repeat(_CHUNKED + b"0\r\n", b"X-Trailer: z\r\n", 0.02),
     "is silent": silent,
-    "is silent after the headers": lambda c: (c.sendall(_HEAD + b"Content-Length: 9\r\n\r\n"), silent(c))[1],
+    "is silent after the headers": silent_body,
 }
 
 # Those that break off, or break the protocol; none of these is a picture.

@@ -320,20 +320,22 @@ class S3(Server):
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name=self.region,
-            config=Config(s3={"addressing_style": "path"}),
+            config=Config(s3={"addressing_style": "path"}, read_timeout=10),
         )
 
     def start(self) -> None:
         super().start()
         client = self.client()
         try:
-            eventually(lambda: self._has_bucket(client), what=f"the bucket {self.bucket} is there")
+            eventually(lambda: self._takes_objects(client), self.seconds, f"the bucket {self.bucket} takes objects")
         finally:
             client.close()
 
-    def _has_bucket(self, client: Any) -> bool:
+    def _takes_objects(self, client: Any) -> bool:
         with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
             client.create_bucket(Bucket=self.bucket)
+        client.put_object(Bucket=self.bucket, Key="ready", Body=b"")
+        client.delete_object(Bucket=self.bucket, Key="ready")
         return True
 
     def tidy(self) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -213,8 +214,8 @@ def private() -> Iterator[Server]:
 def settings_for(*servers: Server, **changes: Any) -> FetchSettings:
     """Those that permit this machine's servers, with a short deadline."""
     ports = tuple(str(server.port) for server in servers)
-    known = {"download_ports": ports, "download_seconds": DEADLINE, "allow_networks": ("127.0.0.0/8",)}
-    return FetchSettings(**(known | changes))
+    known: dict[str, Any] = {"download_seconds": DEADLINE, "allow_networks": ("127.0.0.0/8",)}
+    return FetchSettings(download_ports=ports, **(known | changes))
 
 
 class Names:
@@ -347,7 +348,7 @@ def test_deny_wins_over_the_public_addresses(caplog: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize("text", ["everything", "10.0.0.0/33", "10.0.0.1/8", ""])
 def test_a_malformed_network_is_a_configuration_error(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
-        fetch("http://127.0.0.1/", FetchSettings(**{name: (text,)}))
+        fetch("http://127.0.0.1/", replace(FetchSettings(), **{name: (text,)}))
 
 
 # -- URLs -----------------------------------------------------------------------------------------------------

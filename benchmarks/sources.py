@@ -1,0 +1,93 @@
+"""Sources: the photographs as they are, PNG and WebP made from them, and stores that hold them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from benchmarks import BUILD
+from benchmarks.peers import Contender, Site, gunicorn
+
+SIZES = ("200x100", "400x300", "800x600", "1600x1200")
+KINDS = ("jpg", "png", "webp")
+OTHER_KINDS = 5  # As many photographs as PNG and WebP, shrunk: a PNG of 12 MP has 20 MB, and nobody stores that.
+OTHER_EDGE = 2400
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured. ``photos``: JPEG files. ``runs``: of each measurement. ``seconds``: of each load."""
+
+    photos: tuple[Path, ...]
+    runs: int
+    seconds: float
+    quick: bool
+
+
+def image_id(name: str) -> str:
+    return Path(name).stem
+
+
+@cache
+def folder(plan: Plan, kind: str) -> Path:
+    """Where the sources of a kind are."""
+    place = BUILD / "sources" / kind
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for number, photo in enumerate(plan.photos):
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", photo.stem)
+        if kind == "jpg":
+            shutil.copyfile(photo, place / f"{name}.jpg")
+        elif number < OTHER_KINDS:
+            _convert(photo, place / f"{name}.{kind}")
+    return place
+
+
+def names(plan: Plan, kind: str) -> list[str]:
+    """File names of the sources of a kind."""
+    return sorted(path.name for path in folder(plan, kind).iterdir())
+
+
+def _convert(photo: Path, path: Path) -> None:
+    from PIL import Image, ImageOps
+
+    with Image.open(photo) as image:
+        upright = ImageOps.exif_transpose(image)
+        upright.thumbnail((OTHER_EDGE, OTHER_EDGE), Image.Resampling.LANCZOS)
+        upright.convert("RGB").save(path, quality=90)
+
+
+@cache
+def store(plan: Plan, kind: str, mezzanines: bool = True) -> Path:
+    """A folder store that has the sources of a kind and nothing else. Copy it, do not change it."""
+    from lazycrop import LazyCrop
+
+    place = BUILD / "stores" / f"{kind}-{'with' if mezzanines else 'without'}-mezzanines"
+    shutil.rmtree(place, ignore_errors=True)
+    images = LazyCrop(store=str(place), sizes="any", **({} if mezzanines else {"mezzanine_edges": "none"}))
+    for name in names(plan, kind):
+        images.store_origin(image_id(name), folder(plan, kind) / name)
+    images.close()
+    return place
+
+
+def lazycrop(name: str, plan: Plan, kind: str, *, mezzanines: bool = True, env: dict[str, str] | None = None) -> Contender:
+    """lazycrop behind gunicorn, with a folder for a store, and by default a worker in the same process."""
+    pristine = store(plan, kind, mezzanines)
+
+    def serve(sources: Path, place: Path) -> Iterator[Site]:
+        settings = {**serving(pristine, place), **(env or {})}
+        with gunicorn("images", place, settings) as (pid, base):
+            yield Site(pid, lambda name, size, format: f"{base}/{image_id(name)}/{size}.{format}")
+
+    return Contender(name, serve, ours=True)
+
+
+def serving(pristine: Path, place: Path) -> dict[str, str]:
+    """The environment of a lazycrop that has a copy of this store, below ``place``."""
+    shutil.copytree(pristine, place / "store", dirs_exist_ok=True)
+    return {"LAZYCROP_STORE": str(place / "store"), "LAZYCROP_SIZES": "any"}

@@ -1,0 +1,545 @@
+"""The life of a derivative in one process: a folder or memory, no server."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from lazycrop import (
+    Answer,
+    ConfigurationError,
+    ImageApp,
+    LazyCrop,
+    LazyCropError,
+    Middleware,
+    Record,
+    Size,
+    UnknownImage,
+)
+from lazycrop.errors import (
+    BadImageId,
+    BadRequest,
+    FetchError,
+    ImageTooLarge,
+    NotAllowed,
+    StoreUnavailable,
+    UnsupportedImage,
+)
+from lazycrop.stores import FolderStore, MemoryStore
+from servers import eventually, photo
+
+FOSSA = photo("Fossa").read_bytes()
+Make = Callable[..., LazyCrop]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes LazyCrops on a folder, and closes them."""
+    made: list[LazyCrop] = []
+
+    def open_images(**settings: Any) -> LazyCrop:
+        made.append(LazyCrop(**{"store": tmp_path / "images", "sizes": "any"} | settings))
+        return made[-1]
+
+    yield open_images
+    for images in made:
+        images.close()
+
+
+def ask(images: LazyCrop, path: str, **request: Any) -> Answer:
+    """The answer, with its body read."""
+    answer = images.answer(path, **request)
+    if not isinstance(answer.body, bytes):
+        with answer.body as file:
+            answer.body = file.read()
+    return answer
+
+
+def ask_stored(images: LazyCrop, path: str) -> Answer | None:
+    answer = ask(images, path)
+    return answer if detail(answer) == "hit; detail=stored" else None
+
+
+def small(width: int = 300, height: int = 200, colour: str = "red", format: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(file, format)
+    return file.getvalue()
+
+
+def body(answer: Answer) -> bytes:
+    assert isinstance(answer.body, bytes)
+    return answer.body
+
+
+def dimensions(answer: Answer) -> tuple[int, int]:
+    with Image.open(io.BytesIO(body(answer))) as image:
+        return image.size
+
+
+def detail(answer: Answer) -> str:
+    status = answer.header("Cache-Status") or ""
+    return status.removeprefix("lazycrop; ")
+
+
+@pytest.mark.parametrize("name", ["Fossa", "Painting", "Picture", "Wine", "friends"])
+def test_a_photograph_is_answered_at_once_and_found_in_the_folder_a_moment_later(
+    make: Make, name: str, tmp_path: Path
+) -> None:
+    images = make()
+    record = images.store_origin("cat", photo(name))
+    for size in ("200x100", "800x600", "400x300-cover"):
+        answer = ask(images, f"/cat/{size}.jpg")
+        assert (answer.status, detail(answer)) == (200, "fwd=miss; detail=rendered")
+        assert dimensions(answer) == Size.parse(size).dimensions(record.width, record.height)
+        stored = tmp_path / "images/cat" / f"{size}.jpg"
+        eventually(stored.exists, what="the size is stored")
+        assert stored.read_bytes() == body(answer)
+        again = eventually(partial(ask_stored, images, f"/cat/{size}.jpg"), what="the size is known to be stored")
+        assert again.status == 200
+        assert again.header("Content-Length") == str(len(body(answer)))
+
+
+@pytest.mark.parametrize("source", ["path", "text", "bytes", "file"])
+def test_an_origin_comes_from_a_path_bytes_or_a_file(make: Make, source: str, tmp_path: Path) -> None:
+    path = tmp_path / "private" / "cat.png"
+    path.parent.mkdir()
+    path.write_bytes(small())
+    given = {"path": path, "text": str(path), "bytes": small(), "file": io.BytesIO(small())}[source]
+    record = make().store_origin("cat", given)
+    assert (record.width, record.height, record.format, record.version) == (300, 200, "png", 1)
+    assert record.url == "/img/cat/origin.png"
+    assert "private" not in record.source
+    assert record.sha256 and record.length
+
+
+def test_an_origin_is_shrunk_to_its_bound(make: Make) -> None:
+    images = make()
+    assert (images.store_origin("a", small(300, 200), "150x150").width, images.record("a").height) == (150, 100)
+    assert images.store_origin("b", small(300, 200), "1000x").width == 300
+    assert images.store_origin("c", small(300, 200), Size(None, 50)).height == 50
+    for bound in ("150x150-cover", "150x150-up", "big", "0x0"):
+        with pytest.raises(BadRequest):
+            images.store_origin("d", small(), bound)
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (b"no image at all", UnsupportedImage),
+        (b"", UnsupportedImage),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnsupportedImage),
+        (FOSSA[: len(FOSSA) // 2], LazyCropError),
+        ("/nowhere/cat.jpg", FetchError),
+        ("http://127.0.0.1/cat.jpg", FetchError),
+        ("ftp://example.com/cat.jpg", FetchError),
+        (bytes(2_000_000), ImageTooLarge),
+    ],
+)
+def test_what_is_no_image_is_a_sentence_and_nothing_is_stored(
+    make: Make, source: Any, error: type[LazyCropError], tmp_path: Path
+) -> None:
+    images = make(download_bytes=1_500_000)
+    with pytest.raises(error) as raised:
+        images.store_origin("cat", source)
+    assert str(raised.value).endswith(".")
+    assert 400 <= raised.value.status < 500
+    assert not [path for path in (tmp_path / "images").rglob("*") if path.is_file()]
+    with pytest.raises(UnknownImage):
+        images.record("cat")
+
+
+@pytest.mark.parametrize(
+    "image_id", ["", "/", "a/", "../a", "v2", "a/v3", "a b", "ä", "x" * 201, "200x100.jpg", "a/origin.jpg"]
+)
+def test_a_bad_image_id_is_refused_before_anything_else(make: Make, image_id: str) -> None:
+    with pytest.raises(BadImageId):
+        make().store_origin(image_id, b"no image")
+
+
+class Failing(MemoryStore):
+    """A store in memory that fails at a chosen put; with ``late``, after it has put."""
+
+    def __init__(self, fails: Callable[[str], bool], late: bool = False) -> None:
+        super().__init__()
+        self.fails, self.late = fails, late
+
+    def put(self, key: str, data: bytes, content_type: str, **options: Any) -> bool:
+        if self.fails(key):
+            if self.late:
+                super().put(key, data, content_type, **options)
+            raise StoreUnavailable("The store failed.")
+        return super().put(key, data, content_type, **options)
+
+
+def keys(store: MemoryStore, folder: str = "") -> list[str]:
+    return sorted(key for name in store.list(folder) for key in (keys(store, name) if name.endswith("/") else [name]))
+
+
+@pytest.mark.parametrize("fails", ["origin", "mezzanine", "image.json"])
+def test_a_failed_store_leaves_nothing_behind_and_can_be_repeated(make: Make, fails: str) -> None:
+    store = Failing(lambda key: fails in key)
+    images = make(store=store)
+    with pytest.raises(StoreUnavailable):
+        images.store_origin("cat", FOSSA)
+    assert keys(store) == []
+    store.fails = lambda key: False
+    assert images.store_origin("cat", FOSSA).version == 1
+    before = keys(store)
+    store.fails = lambda key: fails in key
+    with pytest.raises(StoreUnavailable):
+        images.store_origin("cat", FOSSA)
+    assert keys(store) == before
+    assert images.record("cat").version == 1
+
+
+def test_a_put_whose_answer_was_lost_is_not_undone(make: Make) -> None:
+    images = make(store=Failing(lambda key: key == "cat/image.json", late=True))
+    assert images.store_origin("cat", small()).version == 1
+    assert ask(images, "/cat/100x.jpg").status == 200
+
+
+def test_a_replaced_image_is_a_second_version_with_keys_of_its_own(make: Make, tmp_path: Path) -> None:
+    images = make(broker="inline")
+    images.store_origin("cat", small(colour="red"))
+    assert images.url("cat", "100x") == "/img/cat/100x.jpg"
+    red = ask(images, "/cat/100x.jpg")
+    record = images.store_origin("cat", small(colour="blue"))
+    assert (record.version, record.url) == (2, "/img/cat/v2/origin.png")
+    assert images.url("cat", "100x") == "/img/cat/v2/100x.jpg"
+    for path in ("/cat/100x.jpg", "/cat/v2/100x.jpg"):
+        answer = ask(images, path)
+        with Image.open(io.BytesIO(body(answer))) as image:
+            assert image.getpixel((5, 5)) == pytest.approx((0, 0, 255), abs=4)
+        assert answer.header("ETag") != red.header("ETag")
+    assert "immutable" in (ask(images, "/cat/v2/100x.jpg").header("Cache-Control") or "")
+    assert ask(images, "/cat/100x.jpg").header("Cache-Control") == "public, max-age=86400"
+    assert (tmp_path / "images/cat/100x.jpg").read_bytes() == body(red)
+    with pytest.raises(BadRequest, match="current"):
+        images.purge("cat", version=2)
+    assert images.purge("cat", version=1) >= 2
+    assert {path.name for path in (tmp_path / "images/cat").iterdir()} == {"image.json", "v2"}
+    assert ask(images, "/cat/100x.jpg").status == 200
+    assert images.store_origin("cat", small()).version == 3
+    assert ask(images, "/cat/v2/100x.jpg").status == 200
+    assert ask(images, "/cat/v4/100x.jpg").status == 404
+
+
+def test_a_purge_takes_all_of_an_image_and_nothing_of_those_below(make: Make, tmp_path: Path) -> None:
+    images = make(broker="inline")
+    for image_id in ("a", "a", "a/b", "ab"):
+        images.store_origin(image_id, small())
+        ask(images, f"/{image_id}/100x.jpg")
+    images.purge("a")
+    assert ask(images, "/a/100x.jpg").status == 404
+    assert ask(images, "/a/v2/100x.jpg").status == 404
+    assert {path.name for path in (tmp_path / "images/a").iterdir()} == {"b"}
+    assert ask(images, "/a/b/100x.jpg").status == 200
+    assert ask(images, "/ab/100x.jpg").status == 200
+    assert images.purge("a") == 0
+    assert images.store_origin("a", small()).version == 1
+
+
+def test_a_purge_with_a_job_still_queued_or_under_way_leaves_nothing_behind(make: Make) -> None:
+    store = MemoryStore()
+    images = make(store=store)
+    asked = images.store_origin("cat", small())
+    message = images.warm("cat", ["100x"])[0].to_message()
+    images.close()
+    images.purge("cat")
+    images.maker.store_derivative(message)
+    assert keys(store) == []
+
+    images.store_origin("cat", small())
+    put = store.put
+
+    def purged_meanwhile(key: str, *arguments: Any, **options: Any) -> bool:
+        images.purge("cat")
+        return put(key, *arguments, **options)
+
+    store.put = purged_meanwhile  # type: ignore[method-assign]
+    images.maker.store_derivative(message)
+    assert keys(store) == []
+    assert asked.version == 1
+
+
+def test_a_job_of_the_first_version_leaves_nothing_beside_the_second(make: Make) -> None:
+    store = MemoryStore()
+    images = make(store=store)
+    images.store_origin("cat", small())
+    message = images.warm("cat", ["100x"])[0].to_message()
+    images.close()
+    images.store_origin("cat", small())
+    images.purge("cat", 1)
+    images.maker.store_derivative(message)
+    assert not store.exists("cat/100x.jpg")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/cat/0x0.jpg", "", 400),
+        ("/cat", "", 400),
+        ("/../cat/1x1.jpg", "", 400),
+        ("/c\xff\xfet/1x1.jpg", "", 400),
+        ("/cat.jpg", "size=%ff", 400),
+        ("/cat/100x.exe", "", 400),
+        ("/cat/9999x.jpg", "", 404),
+        ("/dog/100x.jpg", "", 404),
+        ("/cat/v2/100x.jpg", "", 404),
+        ("/cat/origin.jpg", "", 404),
+    ],
+)
+def test_bad_input_is_a_sentence_that_nobody_keeps(make: Make, path: str, query: str, status: int) -> None:
+    images = make()
+    images.store_origin("cat", small())
+    answer = ask(images, path, query=query)
+    assert answer.status == status
+    assert answer.header("Cache-Control") == "no-store"
+    assert answer.header("Content-Type") == "text/plain; charset=utf-8"
+    assert answer.header("X-Content-Type-Options") == "nosniff"
+    assert body(answer).decode().endswith(".\n")
+
+
+def test_another_method_is_405_with_allow(make: Make) -> None:
+    answer = ask(make(), "/cat/100x.jpg", method="POST")
+    assert (answer.status, answer.header("Allow")) == (405, "GET, HEAD")
+
+
+def test_signed_urls_open_what_is_not_listed(make: Make) -> None:
+    images = make(sizes="100x", secret=["new", "old"])
+    images.store_origin("cat", small())
+    assert images.url("cat", "100x") == "/img/cat/100x.jpg"
+    signed = images.url("cat", "90x")
+    path, _, query = signed.removeprefix("/img").partition("?")
+    assert ask(images, path, query=query).status == 200
+    assert ask(images, path).status == 403
+    assert ask(images, path, query=query[:-2]).status == 403
+    path, _, query = images.url("cat", "100x", expires=-1).removeprefix("/img").partition("?")
+    assert ask(images, path, query=query).status == 403
+    with pytest.raises(NotAllowed):
+        images.url("cat", "5000x")
+
+
+def test_urls_are_made_from_spellings_presets_sizes_and_tuples(make: Make) -> None:
+    images = make(sizes="200x100 9x", presets={"card": "400x300-cover"}, prefix="/pictures")
+    assert images.url("cat", "card") == "/pictures/cat/400x300-cover.jpg"
+    assert images.url("cat", (200, 100), format="webp") == "/pictures/cat/200x100.webp"
+    assert images.url("cat", Size(9, None), mount="/sub/img") == "/sub/img/cat/9x.jpg"
+    with pytest.raises(NotAllowed):
+        images.url("cat", "10x")
+
+
+def test_a_size_off_the_list_is_redirected_when_snapping_is_on(make: Make) -> None:
+    images = make(sizes="100x 50x", snap=True)
+    images.store_origin("cat", small())
+    answer = ask(images, "/cat/40x.jpg", mount="/sub/img")
+    assert (answer.status, answer.header("Location")) == (302, "/sub/img/cat/50x.jpg")
+    assert ask(images, "/cat/101x.jpg").status == 404
+
+
+def test_an_etag_is_known_before_any_work(make: Make) -> None:
+    images = make()
+    images.store_origin("cat", small())
+    head = ask(images, "/cat/100x.jpg", method="HEAD")
+    assert (head.status, body(head), detail(head)) == (200, b"", "fwd=miss")
+    etag, modified = head.header("ETag"), head.header("Last-Modified")
+    assert etag and modified
+    for condition in ({"if_none_match": etag}, {"if_none_match": f'"x", W/{etag}'}, {"if_modified_since": modified}):
+        unchanged = ask(images, "/cat/100x.jpg", **condition)  # type: ignore[arg-type]
+        assert (unchanged.status, body(unchanged)) == (304, b"")
+        assert unchanged.header("ETag") == etag
+        assert unchanged.header("Cache-Control") == "public, max-age=86400"
+    rendered = ask(images, "/cat/100x.jpg", if_none_match='"other"', if_modified_since=modified)
+    assert (rendered.status, rendered.header("ETag")) == (200, etag)
+    assert detail(rendered) == "fwd=miss; detail=rendered"
+
+
+def test_settings_that_change_the_bytes_change_the_etag(make: Make) -> None:
+    images = make()
+    images.store_origin("cat", small())
+    tags = {
+        ask(make(**settings), "/cat/10x.jpg", method="HEAD").header("ETag")
+        for settings in ({}, {"quality": {"jpg": 50}}, {"background": "000000"}, {"max_age": 5})
+    }
+    assert len(tags) == 3
+
+
+def test_what_is_stored_is_redirected_to_where_there_is_a_public_url(make: Make) -> None:
+    images = make(public_url="https://cdn.example.com/base", broker="inline", redirect_status=308)
+    record = images.store_origin("cat", small())
+    assert record.url == "https://cdn.example.com/base/cat/origin.png"
+    ask(images, "/cat/400x300-cover@2x.jpg")
+    answer = ask(images, "/cat/400x300-cover@2x.jpg")
+    assert answer.status == 308
+    assert answer.header("Location") == "https://cdn.example.com/base/cat/400x300-cover@2x.jpg"
+    assert answer.header("Cache-Control") == "public, max-age=86400"
+    assert (
+        ask(make(public_url="https://cdn.example.com/base", answer="stream"), "/cat/400x300-cover@2x.jpg").status == 200
+    )
+
+
+def test_a_stored_object_that_somebody_deleted_is_made_again(make: Make, tmp_path: Path) -> None:
+    images = make(broker="inline")
+    images.store_origin("cat", small())
+    ask(images, "/cat/100x.jpg")
+    ask(images, "/cat/100x.jpg")
+    (tmp_path / "images/cat/100x.jpg").unlink()
+    answer = ask(images, "/cat/100x.jpg")
+    assert (answer.status, dimensions(answer)) == (200, (100, 67))
+
+
+def test_a_mezzanine_that_somebody_deleted_is_done_without(make: Make, tmp_path: Path) -> None:
+    images = make()
+    images.store_origin("cat", FOSSA)
+    for path in (tmp_path / "images/cat").glob("mezzanine-*"):
+        path.unlink()
+    assert ask(images, "/cat/100x.jpg").status == 200
+
+
+def test_an_origin_that_somebody_deleted_is_an_unknown_image(make: Make, tmp_path: Path) -> None:
+    images = make()
+    images.store_origin("cat", small())
+    (tmp_path / "images/cat/origin.png").unlink()
+    answer = ask(images, "/cat/100x.jpg")
+    assert (answer.status, answer.header("Cache-Control")) == (404, "no-store")
+
+
+def test_a_poison_image_costs_two_decodes(make: Make, tmp_path: Path) -> None:
+    images = make(mezzanine_edges="none")
+    images.store_origin("cat", FOSSA)
+    origin = tmp_path / "images/cat/origin.jpg"
+    origin.write_bytes(origin.read_bytes()[:100_000])
+    texts = [body(ask(images, f"/cat/{width}x.jpg")).decode() for width in (100, 101, 102, 103)]
+    assert all(ask(images, f"/cat/{width}x.jpg").status == 422 for width in (100, 104))
+    assert ["again in some minutes" in text for text in texts] == [False, False, True, True]
+
+
+def test_one_of_many_threads_renders(make: Make) -> None:
+    images = make()
+    images.store_origin("cat", FOSSA)
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: ask(images, "/cat/800x600.jpg"), range(48)))
+    details = [detail(answer) for answer in answers]
+    assert details.count("fwd=miss; detail=rendered") == 1
+    assert {body(answer) for answer in answers} == {body(answers[0])}
+
+
+def test_when_all_slots_are_taken_the_answer_is_503_with_retry_after(make: Make) -> None:
+    images = make(renders=1, render_wait_seconds=0.05)
+    images.store_origin("cat", small())
+    with images.maker._slot():
+        answer = ask(images, "/cat/100x.jpg")
+    assert (answer.status, answer.header("Retry-After")) == (503, "2")
+    assert answer.header("Cache-Control") == "no-store"
+    assert ask(images, "/cat/100x.jpg").status == 200
+
+
+def test_sizes_are_made_before_anybody_asks(make: Make, tmp_path: Path) -> None:
+    images = make()
+    images.store_origin("cat", small())
+    images.warm("cat", ["100x", (50, 50), "10x-up"[:3]], formats=["jpg", "webp"])
+    images.close()
+    names = {path.name for path in (tmp_path / "images/cat").iterdir()}
+    assert {"100x.jpg", "100x.webp", "50x50.jpg", "50x50.webp", "10x.jpg", "10x.webp"} <= names
+    with pytest.raises(UnknownImage):
+        images.warm("dog", ["100x"])
+    with pytest.raises(NotAllowed):
+        images.warm("cat", ["9999x"])
+
+
+def test_auto_is_answered_fast_first_and_small_later(make: Make) -> None:
+    images = make()
+    images.store_origin("cat", FOSSA)
+    chrome = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+    first = ask(images, "/cat/300x.auto", accept=chrome)
+    assert (first.status, first.header("Content-Type"), first.header("Vary")) == (200, "image/webp", "Accept")
+    assert first.header("Cache-Control") == "public, max-age=60"
+
+    def small_one() -> Answer | None:
+        answer = ask(images, "/cat/300x.auto", accept=chrome)
+        return answer if answer.header("Content-Type") == "image/avif" else None
+
+    later = eventually(small_one, 20, what="the small format is stored")
+    assert (later.header("Vary"), later.header("Cache-Control")) == ("Accept", "public, max-age=86400")
+    for accept in (None, "*/*", "image/*", "junk;;q"):
+        plain = ask(images, "/cat/300x.auto", accept=accept)
+        assert (plain.header("Content-Type"), plain.header("Vary")) == ("image/jpeg", "Accept")
+
+
+def test_nothing_may_be_asked_for_unless_something_is_named(make: Make) -> None:
+    for wrap in (ImageApp, lambda images: Middleware(lambda e, s: [], images)):
+        with pytest.raises(ConfigurationError) as raised:
+            wrap(make(sizes=()))
+        assert all(way in str(raised.value) for way in ("sizes=[", "presets=", "secret=", 'sizes="any"'))
+        wrap(make(sizes=(), secret="key"))
+
+
+def test_making_a_lazycrop_starts_no_thread_and_writes_nothing(make: Make, tmp_path: Path) -> None:
+    before = threading.active_count()
+    make().url("cat", "100x")
+    assert threading.active_count() == before
+    assert not (tmp_path / "images").exists()
+
+
+def test_a_record_keeps_its_url_out_of_the_store(make: Make, tmp_path: Path) -> None:
+    images = make()
+    record = images.store_origin("cat", small())
+    assert images.record("cat") == record
+    stored = Record.from_json((tmp_path / "images/cat/image.json").read_bytes())
+    assert stored.url == ""
+    assert (stored.sha256, stored.modified) == (record.sha256, record.modified)
+
+
+def test_a_record_that_is_no_record_is_said_so(make: Make, tmp_path: Path) -> None:
+    images = make()
+    images.store_origin("cat", small())
+    (tmp_path / "images/cat/image.json").write_bytes(b'{"image_id": "cat"}')
+    fresh = make()
+    answer = ask(fresh, "/cat/100x.jpg")
+    assert (answer.status, b"not readable" in body(answer)) == (500, True)
+
+
+def test_two_stores_of_one_image_at_once_never_mix(make: Make) -> None:
+    images = make()
+    pictures = [small(100 + number, 50) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        records = list(threads.map(lambda data: images.store_origin("cat", data), pictures))
+    assert sorted(record.version for record in records) == list(range(1, 9))
+    assert images.record("cat").version == 8
+
+
+def test_a_store_of_ones_own_is_taken_as_it_is(make: Make, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "own")
+    assert make(store=store).store is store
+
+
+def test_an_old_answer_is_timed(make: Make) -> None:
+    images = make()
+    images.store_origin("cat", FOSSA)
+    start = time.perf_counter()
+    timing = ask(images, "/cat/800x.jpg").header("Server-Timing") or ""
+    elapsed = (time.perf_counter() - start) * 1000
+    parts = {name: float(value) for name, _, value in (part.partition(";dur=") for part in timing.split(", "))}
+    assert list(parts) == ["lookup", "fetch", "decode", "resize", "encode", "enqueue"]
+    assert 0 < sum(parts.values()) <= elapsed + 1
+
+
+def test_descriptors_do_not_leak(make: Make) -> None:
+    images = make(broker="inline")
+    images.store_origin("cat", small())
+    ask(images, "/cat/100x.jpg")
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(50):
+        ask(images, "/cat/100x.jpg", method="HEAD")
+        ask(images, "/cat/100x.jpg")
+    assert len(os.listdir("/dev/fd")) <= before + 1
