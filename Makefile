@@ -27,7 +27,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 clean: ## remove .venv and all that was built or cached
-	rm -rf .venv build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find lazycrop adapters tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # One environment; a stamp for each extra that is in it, renewed when setup.py changes or an adapter is added.

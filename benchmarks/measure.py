@@ -86,7 +86,7 @@ def costs(pid: int, urls: Iterable[str]) -> list[tuple[float, bytes]]:
 
 
 def nanoseconds(call: Callable[[], object], seconds: float = 0.3) -> float:
-    """What one call takes in this process: the least of several rounds, which the rest of the machine disturbs least."""
+    """What one call takes in this process: the least of several rounds, the one least disturbed."""
     count, least = 100, float("inf")
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline:

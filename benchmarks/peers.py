@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import BUILD, ROOT
-from servers import HOST, _no_daemons, free_ports, running
+from servers import HOST, _no_daemons, ask, free_ports, running
 
 THUMBOR = BUILD / "thumbor/bin/thumbor"
 IPX = BUILD / "ipx/node_modules/.bin/ipx"
@@ -151,7 +151,7 @@ def gunicorn(
         *("--workers", str(workers), "--worker-class", "gthread", "--threads", str(threads)),
         *("--keep-alive", "30", "--backlog", "2048", "--log-level", "warning", "--no-control-socket"),
     ]
-    with running(command, ready=f"http://{HOST}:{port}/ready", folder=folder, env=env) as server:
+    with running(command, ready=lambda: _answers(port), folder=folder, env=env) as server:
         yield server.pid, f"http://{HOST}:{port}"
 
 
@@ -163,8 +163,13 @@ def granian(app: str, folder: Path, env: dict[str, str]) -> Iterator[tuple[int, 
         *(sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", f"benchmarks.apps:{app}"),
         *("--host", HOST, "--port", str(port), "--workers", "1", "--blocking-threads", "4", "--log-level", "warning"),
     ]
-    with running(command, ready=f"http://{HOST}:{port}/ready", folder=folder, env=env) as server:
+    with running(command, ready=lambda: _answers(port), folder=folder, env=env) as server:
         yield server.pid, f"http://{HOST}:{port}"
+
+
+def _answers(port: int) -> bytes:
+    """An answer, whatever it is; a redirect is not followed."""
+    return ask(port, b"GET /ready HTTP/1.0\r\n\r\n")
 
 
 def install() -> None:

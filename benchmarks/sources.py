@@ -75,7 +75,9 @@ def store(plan: Plan, kind: str, mezzanines: bool = True) -> Path:
     return place
 
 
-def lazycrop(name: str, plan: Plan, kind: str, *, mezzanines: bool = True, env: dict[str, str] | None = None) -> Contender:
+def lazycrop(
+    name: str, plan: Plan, kind: str, *, mezzanines: bool = True, env: dict[str, str] | None = None
+) -> Contender:
     """lazycrop behind gunicorn, with a folder for a store, and by default a worker in the same process."""
     pristine = store(plan, kind, mezzanines)
 

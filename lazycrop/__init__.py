@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lazycrop.errors import ConfigurationError as ConfigurationError
     from lazycrop.errors import LazyCropError as LazyCropError
     from lazycrop.errors import UnknownImage as UnknownImage
+    from lazycrop.markup import Markup as Markup
     from lazycrop.middleware import ImageApp as ImageApp
     from lazycrop.middleware import Middleware as Middleware
     from lazycrop.records import Record as Record
@@ -32,6 +33,7 @@ _HOMES = {
     "ImageApp": "middleware",
     "LazyCrop": "service",
     "LazyCropError": "errors",
+    "Markup": "markup",
     "Middleware": "middleware",
     "Record": "records",
     "Size": "sizes",

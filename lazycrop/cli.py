@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 from lazycrop import __version__, answers, config
 from lazycrop.demo import DEMO, demo_app
@@ -90,9 +91,12 @@ def _default(value: Any) -> str:
 class _Command(click.Command):
     """A command that is handed all ``settings``, wherever they were given."""
 
-    def __init__(self, *arguments: Any, params: list[click.Parameter], **more: Any) -> None:
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
         file = click.Option(["--config"], metavar="FILE", help="An ini file with a section [lazycrop].")
-        super().__init__(*arguments, params=[*params, file, *map(_Setting, fields(config.Config))], **more)
+        # The store and all that concerns it first.
+        settings = sorted(fields(config.Config), key=lambda field: field.name not in config.Config.__annotations__)
+        self.params += [file, *map(_Setting, settings)]
 
     def invoke(self, context: click.Context) -> Any:
         given = context.params
@@ -104,13 +108,14 @@ class _Command(click.Command):
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         settings = list(self._settings())
-        sections = {
-            "Options": [param for param in self.get_params(context) if param not in settings],
-            "Settings, each also in FILE, or in the environment as LAZYCROP_STORE, where secrets belong": settings,
+        options = [param for param in self.get_params(context) if isinstance(param, click.Option)]
+        sections: dict[str, Sequence[click.Option]] = {
+            "Options": [option for option in options if option not in settings],
+            "Settings; in FILE 'store = …', in the environment LAZYCROP_STORE, where secrets belong": settings,
         }
-        for title, params in sections.items():
+        for title, shown in sections.items():
             with formatter.section(title):
-                formatter.write_dl([record for param in params if (record := param.get_help_record(context))])
+                formatter.write_dl([record for option in shown if (record := option.get_help_record(context))])
 
     def _settings(self) -> Iterator[_Setting]:
         return (param for param in self.params if isinstance(param, _Setting))
@@ -181,7 +186,7 @@ def _many(source: str) -> list[tuple[str, str]] | None:
     except OSError as error:
         raise BadRequest(f"The file {source!r} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise BadRequest(f"The file {source!r} is not UTF-8 text; each line is an image id, a tab and a source.") from None
+        raise BadRequest(f"The file {source!r} is not UTF-8 text; a line is an image id, a tab and a source.") from None
     return [(image_id.strip(), given.strip()) for image_id, _, given in (line.partition("\t") for line in lines)]
 
 
@@ -203,7 +208,10 @@ def _each(doing: str, items: Sequence[tuple[str, str]], do: Callable[[str, str],
 @click.argument("image_id")
 @click.argument("size")
 def url(settings: Settings, image_id: str, size: str) -> None:
-    """Print the URL of an image in a size, such as 200x100, or of a preset."""
+    """Print the URL of an image in a size.
+
+    SIZE is written like 200x100 or 400x300-cover, or is the name of a preset.
+    """
     click.echo(LazyCrop(**settings).url(image_id, size))
 
 
@@ -211,7 +219,7 @@ def url(settings: Settings, image_id: str, size: str) -> None:
 @click.argument("image_id")
 @click.argument("sizes", nargs=-1, required=True, metavar="SIZE...")
 def warm(settings: Settings, image_id: str, sizes: tuple[str, ...]) -> None:
-    """Have sizes of an image stored before anybody asks for them.
+    """Have sizes of an image stored before they are asked for.
 
     With a broker they are queued for its workers, else they are made here and now.
     """
@@ -226,11 +234,17 @@ def warm(settings: Settings, image_id: str, sizes: tuple[str, ...]) -> None:
 @click.argument("image_id")
 def purge(settings: Settings, image_id: str) -> None:
     """Delete all of an image: its origin and every size."""
-    click.echo(f"Deleted {LazyCrop(**settings).purge(image_id)} objects and the record.")
+    click.echo(f"{LazyCrop(**settings).purge(image_id)} objects deleted.")
 
 
 def _listens(command: Callable[..., None]) -> Callable[..., None]:
-    port = click.option("--port", default=8000, show_default=True, help="The port to listen on; 0 takes a free one.")
+    port = click.option(
+        "--port",
+        type=click.IntRange(0, 65_535),
+        default=8000,
+        show_default=True,
+        help="The port to listen on; 0 takes a free one.",
+    )
     host = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
     return host(port(command))
 
@@ -238,12 +252,16 @@ def _listens(command: Callable[..., None]) -> Callable[..., None]:
 @commands.command(cls=_Command)
 @_listens
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Answer for images on a web server of its own, below the path that --prefix says."""
+    """Answer for images on a web server of its own.
+
+    They are below the path that --prefix says. For many users put a CDN or a web server in front.
+    """
     images = LazyCrop(**settings)
+    application = Middleware(_nothing_else, images)
     listed = [*images.config.presets, *(size for size in images.config.sizes if size != ANY)]
     example = images.url("cat", listed[0] if listed else f"{min(200, images.config.max_edge)}x")
     saying = f"Serving {images.store!r}. Once an image 'cat' is stored, see {{root}}{example}"
-    _run(Middleware(_nothing_else, images), images, host, port, saying)
+    _run(application, images, host, port, saying)
 
 
 def _nothing_else(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -253,7 +271,7 @@ def _nothing_else(environ: WSGIEnvironment, start_response: StartResponse) -> It
 @commands.command(cls=_Command)
 @_listens
 def demo(settings: Settings, host: str, port: int) -> None:
-    """Show a page whose pictures take any size that you ask for.
+    """Show a page whose pictures take any size you like.
 
     What it stores is in a temporary folder, unless there is a setting 'store'.
     """
@@ -267,8 +285,9 @@ def _run(application: WSGIApplication, images: LazyCrop, host: str, port: int, s
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        sys.exit(f"It is not possible to listen on {host}, port {port}: {error}. Choose others with --host and --port.")
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # Python adds what it tried.
+        sys.exit(f"Nobody can listen on {host}, port {port}: {reason}. Choose others with --host and --port.")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     server = waitress.create_server(application, sockets=[listener], threads=_SERVER_THREADS)
     address = f"[{host}]" if family == socket.AF_INET6 else host
@@ -283,7 +302,10 @@ def _run(application: WSGIApplication, images: LazyCrop, host: str, port: int, s
 @click.option("--processes", default=os.cpu_count() or 1, show_default="one for each CPU", help="Processes.")
 @click.option("--threads", default=4, show_default=True, help="Threads of each process.")
 def worker(settings: Settings, processes: int, threads: int) -> None:
-    """Store what has been asked for: Dramatiq's own workers on the queue of the setting 'broker'."""
+    """Store what has been asked for.
+
+    It runs Dramatiq's own command on the queue of the setting 'broker', which is redis://… or amqp://….
+    """
     # By the environment and not as arguments, which every user of the machine can read.
     os.environ.pop(f"{config.ENVIRONMENT_PREFIX}CONFIG", None)
     os.environ.update({f"{config.ENVIRONMENT_PREFIX}{name.upper()}": str(value) for name, value in settings.items()})
@@ -296,7 +318,7 @@ def worker(settings: Settings, processes: int, threads: int) -> None:
 
 @commands.command(cls=_Command)
 def check(settings: Settings) -> None:
-    """See whether the store, its public URL, memcached and the broker do what they must."""
+    """See whether the store, memcached and the broker work."""
     images = LazyCrop(**settings)
     checklist = _Checklist()
     _check_store(images, checklist)
@@ -308,7 +330,7 @@ def check(settings: Settings) -> None:
             "Start it, or correct 'memcached'; until then each process has a cache of its own.",
         )
     checklist.check(
-        f"broker {images.config.broker.rpartition('@')[2]} answers",
+        f"broker {_without_secrets(images.config.broker)} answers",
         lambda: images.maker.queue.ping(),
         "Start it, or correct 'broker'; until then pictures are answered, and not stored.",
     )
@@ -324,7 +346,8 @@ class _Checklist:
     def __init__(self) -> None:
         self.failed = False
         try:
-            self._yes, self._no = "✓✗".encode(sys.stdout.encoding).decode(sys.stdout.encoding)
+            "✓✗".encode(sys.stdout.encoding)
+            self._yes, self._no = "✓", "✗"
         except UnicodeEncodeError:
             self._yes, self._no = "ok", "FAILED"
 
@@ -333,7 +356,8 @@ class _Checklist:
         try:
             do()
         except Exception as error:  # Each library has its own.
-            click.echo(f"{self._no} {what}: {str(error).rstrip('.') or repr(error)}. {advice}")
+            reason = error.__cause__ or error  # Our own errors are sentences for clients, and tell them no reasons.
+            click.echo(f"{self._no} {what}: {str(reason).rstrip('.') or repr(reason)}. {advice}")
             self.failed = True
             return False
         click.echo(f"{self._yes} {what}")
@@ -358,6 +382,11 @@ def _check_store(images: LazyCrop, checklist: _Checklist) -> None:
     checklist.check("the object is gone", lambda: _expect(store.exists(key), False), advice)
 
 
+def _without_secrets(address: str) -> str:
+    url = urlsplit(address)
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}" if url.scheme else address
+
+
 def _expect(found: object, wanted: object) -> None:
     if found != wanted:
         raise ValueError("what came is not what was put")
@@ -377,6 +406,6 @@ def _warnings(images: LazyCrop) -> Iterator[str]:
         yield f"sizes=any: anybody can fill the store with sizes of up to {settings.max_edge} pixels."
     if settings.broker not in (EMBEDDED, INLINE):
         if settings.store == _MEMORY:
-            yield "store=memory: is each process's own: what a worker stores there nobody finds."
+            yield f"store={_MEMORY} is each process's own: what a worker stores there nobody finds."
         if not settings.memcached:
             yield "There is a broker and no memcached: workers render again what a request has rendered."

@@ -55,6 +55,9 @@ class Config(PolicySettings, AnswerSettings, CacheSettings, TaskSettings, StoreS
     answer: str = option("redirect", "`redirect` to stored sizes where there is a public URL, or `stream` them.")
     prefix: str = option("/img", "The path below which images are mounted.")
     format: str = option("jpg", "The format of URLs that the application makes without naming one; may be `auto`.")
+    fallback_url: str | None = option(
+        None, "What pages show in place of an image that is missing; without it their helpers raise an error."
+    )
     secret: tuple[str, ...] = option((), "Keys that sign URLs: the first signs, all are accepted.")
     auto_formats: tuple[str, ...] = option(
         ("avif", "webp"), "What `.auto` may choose when Accept names it, best first; else the origin's own kind."

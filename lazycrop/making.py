@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -21,6 +22,8 @@ from lazycrop.records import Record
 from lazycrop.render import best_source, render
 from lazycrop.stores import Store
 from lazycrop.tasks import Queue, open_queue
+
+logger = logging.getLogger(__name__)
 
 _STORE = "store"  # The actor that stores a derivative.
 _POLL = 0.02  # Seconds between two looks for another process's bytes.
@@ -123,8 +126,8 @@ class Maker:
         data = staged.data if staged else None
         if data is None and not self._store.exists(derivative.key):
             data = self._render(derivative, record, {})
-        if data is not None:
-            self._store.put(derivative.key, data, CONTENT_TYPES[derivative.format], new=True)
+        if data is not None and self._store.put(derivative.key, data, CONTENT_TYPES[derivative.format], new=True):
+            logger.info("stored %s, %d bytes", derivative.key, len(data))
 
     def _lead(self, derivative: Derivative, record: Record) -> Made:
         lease = _lease(derivative, record)
@@ -181,6 +184,7 @@ class Maker:
             self._cache.count_failure(derivative, record.tag)
             raise
         timings.update(rendered.timings)
+        logger.info("rendered %s, %d bytes", derivative.key, len(rendered.data))
         return rendered.data
 
     def _source(self, derivative: Derivative, record: Record) -> bytes:

@@ -1,4 +1,4 @@
-"""Markup: what a page says of an image, complete and escaped, so that the page neither jumps nor loads too much."""
+"""Markup: what a page says of an image, complete and escaped, so that it neither jumps nor loads too much."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from lazycrop.records import Record
 from lazycrop.service import Asks, LazyCrop
 from lazycrop.sizes import Size
 
-# A third of a CSS pixel is no longer seen: the picture for 3x would be more than twice the bytes for nothing.
+# For 3x the bytes would double again, and hardly anybody sees it.
 _DENSITIES = (1, 2)
 
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]*", re.ASCII)
-# What is written into a style comes from the bucket, which others may write to.
+# What goes into a style is read from the bucket, and others may write there.
 _DATA_URI = re.compile(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+", re.ASCII)
 _COLOUR = re.compile(r"[0-9a-f]{6}", re.ASCII)
 
 
 class Html(str):
-    """HTML as it stands. Templates that escape leave alone what has ``__html__``."""
+    """HTML as it stands: templates that escape leave alone what has ``__html__``."""
 
     __slots__ = ()
 
@@ -34,26 +34,31 @@ class Html(str):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """An image and how its URLs are to be made."""
+class _Offer:
+    """What an element offers to the browser, of whichever image and in whichever format.
 
-    record: Record
-    format: str
+    ``box``: the size of ``src``, None for the origin. ``widths`` and ``sizes``: as for :meth:`Markup.img`.
+    """
+
+    box: Size | None
+    widths: Sequence[int | Asks]
+    sizes: str | None
     direct: bool
-    expires: int | None = None
 
 
 class Markup:
-    """The helpers of a template, for the images of one LazyCrop.
+    """The helpers of templates for the images of a LazyCrop; cheap enough to be made for each request.
 
-    ``mount``: where they are mounted, as for :meth:`lazycrop.LazyCrop.url`, percent-encoded; cheap enough to be made
-    for each request. One look at the record is one look at the cache, whatever the number of URLs made from it.
+    ``mount``: where the images are mounted, percent-encoded; the setting ``prefix`` when not given; begins with
+    SCRIPT_NAME where there is one.
 
-    ``image_id`` of every helper: where there is no such image, or no store to ask, the helper shows the setting
-    ``fallback_url``; without that it raises :class:`~lazycrop.errors.UnknownImage` or what else was wrong. A size that
-    is not allowed always raises :class:`~lazycrop.errors.NotAllowed`: it is the template's mistake.
-    ``direct``: give the store's own URL, which saves the redirect, where the size is known to be stored already; it
-    costs one look at the cache for each URL. Not for the format ``auto``.
+    Each call of a helper is one look at the record, so one at the cache. Where there is no such image, or no store to
+    ask, a helper shows the setting ``fallback_url``; without that it raises :class:`~lazycrop.errors.UnknownImage`,
+    :class:`~lazycrop.errors.BadImageId` or :class:`~lazycrop.errors.StoreUnavailable`. A size that may not be asked for
+    is the template's mistake and always raises :class:`~lazycrop.errors.NotAllowed`.
+
+    ``direct=True``, in every helper: the store's own URL of what is known to be stored, which saves a redirect. It
+    costs a look at the cache for each URL, and has no effect on the format ``auto``.
     """
 
     def __init__(self, images: LazyCrop, mount: str | None = None) -> None:
@@ -62,7 +67,7 @@ class Markup:
 
     @property
     def helpers(self) -> dict[str, Callable[..., str]]:
-        """The helpers by the names that templates know them by."""
+        """The helpers under their names in templates."""
         return {
             "lazycrop_url": self.url,
             "lazycrop_srcset": self.srcset,
@@ -80,12 +85,11 @@ class Markup:
         expires: int | None = None,
         direct: bool = False,
     ) -> str:
-        """The URL of a picture. The arguments are those of :meth:`lazycrop.LazyCrop.url`."""
+        """The URL of a picture; see :meth:`lazycrop.LazyCrop.url`."""
         record = self._record(image_id, version)
         if record is None:
             return self._fallback
-        asked = _Asked(record, format or self._images.config.format, direct, expires)
-        return self._url(asked, self._images._size(size))
+        return self._url(record, self._images._size(size), format or self._images.config.format, direct, expires)
 
     def srcset(
         self,
@@ -96,12 +100,11 @@ class Markup:
         version: int | None = None,
         direct: bool = False,
     ) -> str:
-        """The value of a ``srcset``: ``… 400w, … 800w``. ``widths``: in pixels, or sizes of any kind."""
+        """The value of an attribute ``srcset``: ``… 400w, … 800w``. ``widths``: in pixels, or sizes."""
         record = self._record(image_id, version)
         if record is None:
             return self._fallback
-        sizes = [Size(width, None) if isinstance(width, int) else self._images._size(width) for width in widths]
-        return self._by_width(_Asked(record, format, direct), sizes)
+        return self._by_width(record, format, _Offer(None, tuple(widths), None, direct))
 
     def img(
         self,
@@ -117,80 +120,50 @@ class Markup:
         placeholder: bool = True,
         **attributes: Any,
     ) -> Html:
-        """An ``<img>`` of ``size``, also for screens with two pixels per CSS pixel where policy allows that size.
+        """An ``<img>`` of ``size``, and of twice as many pixels for screens that have them, where policy allows that.
 
-        ``widths``: other widths in pixels of the same shape (or sizes) that the browser may choose from, by ``sizes``:
-        as wide as the window and ``size`` at most when not given. ``placeholder``: show the image's blurred miniature
-        until it is loaded, by a ``style``. ``attributes``: more of them, ``class_`` and ``data_x`` without the
-        underscores; these may replace ``loading`` and ``decoding`` too, and None takes one away.
+        ``widths``: what the browser may choose from instead: widths in pixels (``size`` in its own shape), or sizes.
+        ``sizes``: how wide it is shown; as wide as the window and at most as ``size`` when not given.
+        ``placeholder``: show a blurred miniature, by a ``style``, until the picture is there.
+        ``attributes``: any others (``class_``, ``data_id``), also in place of ``loading`` and ``decoding``.
         """
+        offer = _Offer(self._images._size(size), widths, sizes, direct)
         record = self._record(image_id, version)
-        box = self._images._size(size)
-        attributes = {"alt": alt, "loading": "lazy", "decoding": "async", **_named(attributes)}
-        if record is None:
-            width, height = (box.width, box.height) if box and box.width and box.height else (None, None)
-            return Html(_tag("img", {"src": self._fallback, "width": width, "height": height, **attributes}))
-        asked = _Asked(record, format, direct)
-        width, height = _displayed(record, box)
-        background = _background(record, box) if placeholder else None
-        attributes["style"] = ";".join(filter(None, (background, attributes.get("style")))) or None
-        return Html(
-            _tag(
-                "img",
-                {
-                    "src": self._url(asked, box),
-                    **self._choices(asked, box, widths, sizes),
-                    "width": width,
-                    "height": height,
-                    **attributes,
-                },
-            )
-        )
+        return Html(self._img(record, format, offer, placeholder, {"alt": alt, **attributes}))
 
     def picture(
         self,
         image_id: str,
         size: Asks,
         *,
-        formats: Sequence[str] | None = None,
+        alt: str = "",
         widths: Sequence[int | Asks] = (),
         sizes: str | None = None,
+        formats: Sequence[str] | None = None,
         version: int | None = None,
         direct: bool = False,
+        placeholder: bool = True,
         **attributes: Any,
     ) -> Html:
-        """A ``<picture>`` with a source for each of ``formats`` and :meth:`img` in the image's own format.
+        """A ``<picture>``: a source for each of ``formats``, then an ``<img>`` in the image's own format.
 
-        ``formats``: those of the settings' ``auto_formats`` that may be asked for, when not given. Unlike with
-        ``auto``, the URL alone decides the format: for caches that do not heed Vary, and for ``direct``.
+        ``formats``: those of the setting ``auto_formats`` that may be asked for, when not given. The URL says the
+        format, other than with ``auto``: for caches that do not heed Vary, and for ``direct``.
         """
+        offer = _Offer(self._images._size(size), widths, sizes, direct)
         record = self._record(image_id, version)
-        box = self._images._size(size)
-        sources = []
-        if record is not None:
-            config = self._images.config
-            wanted = formats or [format for format in config.auto_formats if format in config.formats]
-            for format in wanted:
-                asked = _Asked(record, format, direct)
-                choices = {"srcset": self._url(asked, box), **self._choices(asked, box, widths, sizes)}
-                sources.append(_tag("source", {"type": CONTENT_TYPES[format], **choices}))
-        img = self.img(
-            image_id,
-            size,
-            widths=widths,
-            sizes=sizes,
-            format=record.format if record else AUTO,
-            version=version,
-            direct=direct,
-            **attributes,
-        )
-        return Html(f"<picture>{''.join(sources)}{img}</picture>")
+        img = self._img(record, record.format if record else AUTO, offer, placeholder, {"alt": alt, **attributes})
+        config = self._images.config
+        formats = formats or [format for format in config.auto_formats if format in config.formats]
+        sources = "".join(self._source(record, format, offer) for format in formats if record)
+        return Html(f"<picture>{sources}{img}</picture>")
 
     @property
     def _fallback(self) -> str:
         return self._images.config.fallback_url or ""
 
     def _record(self, image_id: str, version: int | None) -> Record | None:
+        """None where the fallback is to be shown."""
         try:
             return self._images.record(image_id, version)
         except (UnknownImage, BadImageId, StoreUnavailable):
@@ -198,73 +171,82 @@ class Markup:
                 raise
             return None
 
-    def _url(self, asked: _Asked, size: Size | None) -> str:
-        record = asked.record
-        format = record.format if size is None else asked.format
-        if asked.direct and (stored := self._stored_url(Derivative(record.image_id, size, format, record.version))):
-            return stored
+    def _img(
+        self, record: Record | None, format: str, offer: _Offer, placeholder: bool, attributes: dict[str, Any]
+    ) -> str:
+        attributes = {"loading": "lazy", "decoding": "async", **_in_html(attributes)}
+        box = offer.box
+        if record is None:
+            sides = {"width": box.width, "height": box.height} if box and box.width and box.height else {}
+            return _tag("img", {"src": self._fallback, **sides, **attributes})
+        width, height = _shown(record, box)
+        if placeholder and (background := _background(record, box)):
+            attributes["style"] = ";".join(filter(None, (background, attributes.get("style"))))
+        src = self._url(record, box, format, offer.direct)
+        choice = self._choice(record, format, offer)
+        return _tag("img", {"src": src, **choice, "width": width, "height": height, **attributes})
+
+    def _source(self, record: Record, format: str, offer: _Offer) -> str:
+        choice = self._choice(record, format, offer) or {"srcset": self._url(record, offer.box, format, offer.direct)}
+        return _tag("source", {"type": CONTENT_TYPES[format], **choice})
+
+    def _choice(self, record: Record, format: str, offer: _Offer) -> dict[str, str]:
+        """The attributes by which the browser chooses; none when there is nothing to choose."""
+        if offer.widths:
+            width, _ = _shown(record, offer.box)
+            sizes = offer.sizes or f"(max-width: {width}px) 100vw, {width}px"
+            return {"srcset": self._by_width(record, format, offer), "sizes": sizes}
+        candidates = self._by_density(record, format, offer.box, offer.direct) if offer.box else {}
+        if len(candidates) < 2:
+            return {}
+        return {"srcset": ", ".join(f"{url} {float(density):g}x" for density, url in candidates.items())}
+
+    def _by_width(self, record: Record, format: str, offer: _Offer) -> str:
+        candidates: dict[int, str] = {}
+        for asked in offer.widths:
+            size = _at_width(offer.box, asked) if isinstance(asked, int) else self._images._size(asked)
+            width = size.dimensions(record.width, record.height)[0] if size else record.width
+            candidates.setdefault(width, self._url(record, size, format, offer.direct))
+        return ", ".join(f"{url} {width}w" for width, url in candidates.items())
+
+    def _by_density(self, record: Record, format: str, box: Size, direct: bool) -> dict[Fraction, str]:
+        shown, _ = _shown(record, box)
+        candidates: dict[Fraction, str] = {}
+        for dpr in _DENSITIES:
+            size = replace(box, dpr=dpr)
+            # Less than dpr where the origin has no more pixels: from this the browser derives the natural size.
+            density = Fraction(size.dimensions(record.width, record.height)[0], shown)
+            try:
+                candidates.setdefault(density, self._url(record, size, format, direct))
+            except NotAllowed:
+                continue
+        return candidates
+
+    def _url(self, record: Record, size: Size | None, format: str, direct: bool, expires: int | None = None) -> str:
+        format = format if size else record.format
+        if direct and (url := self._direct(Derivative(record.image_id, size, format, record.version))):
+            return url
         return self._images.url(
             record.image_id,
             size or "origin",
             format=format,
             version=record.version,
-            expires=asked.expires,
+            expires=expires,
             mount=self._mount,
         )
 
-    def _stored_url(self, derivative: Derivative) -> str | None:
+    def _direct(self, derivative: Derivative) -> str | None:
+        """The store's URL of what is known to be stored."""
         if derivative.format == AUTO or self._images.config.answer != "redirect":
             return None
         if derivative.size is not None and not self._images.library.look(derivative)[2].stored:
             return None
         return self._images.store.url(derivative.key)
 
-    def _choices(
-        self, asked: _Asked, box: Size | None, widths: Sequence[int | Asks], sizes: str | None
-    ) -> dict[str, str]:
-        """The attributes that let the browser choose."""
-        if widths:
-            choices = [
-                _at_width(box, width) if isinstance(width, int) else self._images._size(width) for width in widths
-            ]
-            width, _ = _displayed(asked.record, box)
-            return {
-                "srcset": self._by_width(asked, choices),
-                "sizes": sizes or f"(max-width: {width}px) 100vw, {width}px",
-            }
-        by_density = self._by_density(asked, box) if box else ""
-        return {"srcset": by_density} if by_density else {}
 
-    def _by_width(self, asked: _Asked, sizes: Iterable[Size | None]) -> str:
-        record = asked.record
-        candidates: dict[int, str] = {}
-        for size in sizes:
-            width = size.dimensions(record.width, record.height)[0] if size else record.width
-            candidates.setdefault(width, self._url(asked, size))
-        return ", ".join(f"{url} {width}w" for width, url in candidates.items())
-
-    def _by_density(self, asked: _Asked, box: Size) -> str:
-        """Empty when there is nothing to choose."""
-        width, _ = _displayed(asked.record, box)
-        candidates: dict[Fraction, str] = {}
-        for dpr in _DENSITIES:
-            size = replace(box, dpr=dpr)
-            # A small origin ends somewhere between: the browser derives the natural size from what is said here.
-            density = Fraction(size.dimensions(asked.record.width, asked.record.height)[0], width)
-            try:
-                candidates.setdefault(density, self._url(asked, size))
-            except NotAllowed:
-                continue
-        if len(candidates) < 2:
-            return ""
-        return ", ".join(f"{url} {float(density):g}x" for density, url in candidates.items())
-
-
-def _displayed(record: Record, box: Size | None) -> tuple[int, int]:
+def _shown(record: Record, box: Size | None) -> tuple[int, int]:
     """Width and height in CSS pixels."""
-    if box is None:
-        return record.width, record.height
-    return replace(box, dpr=1).dimensions(record.width, record.height)
+    return replace(box, dpr=1).dimensions(record.width, record.height) if box else (record.width, record.height)
 
 
 def _at_width(box: Size | None, width: int) -> Size:
@@ -276,23 +258,23 @@ def _at_width(box: Size | None, width: int) -> Size:
 
 
 def _background(record: Record, box: Size | None) -> str | None:
-    """The placeholder as a style; none where it would shine through the picture, or around it."""
+    """The placeholder as a style; none where it would be seen through the picture, or around it."""
     if record.transparent or (box and box.fit == "contain") or not _DATA_URI.fullmatch(record.placeholder or ""):
         return None
     colour = f"#{record.colour} " if _COLOUR.fullmatch(record.colour or "") else ""
     return f"background:{colour}url({record.placeholder}) center/cover no-repeat"
 
 
-def _named(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _in_html(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Python's names as HTML's: ``class_`` → ``class``, ``data_id`` → ``data-id``."""
     for name in attributes:
         if not _ATTRIBUTE.fullmatch(name):
-            raise BadRequest(f"{name!r} is no name of an attribute.")
+            raise BadRequest(f"{name!r} is no attribute's name; it is letters, digits, '-', '_', ':' and '.'.")
     return {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
 
 
 def _tag(name: str, attributes: Mapping[str, Any]) -> str:
-    """A void element. An attribute that is True stands alone; None or False leaves it out."""
+    """A tag. An attribute that is True stands alone, one that is None or False is left out."""
     parts = [name]
     for attribute, value in attributes.items():
         if value is True:

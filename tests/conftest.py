@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -39,7 +40,7 @@ class Servers:
         self._folders = folders
         self.started: dict[str, Server] = {}
 
-    def start(self, name: str, kind: type[ServerType]) -> Iterator[ServerType]:
+    def start(self, name: str, kind: Callable[[Path], ServerType]) -> Iterator[ServerType]:
         server = kind(self._folders.mktemp(name))
         self.started[name] = server
         try:

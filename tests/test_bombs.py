@@ -12,7 +12,6 @@ import zlib
 from ast import literal_eval
 from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 
 import corpus
@@ -115,13 +114,8 @@ def gif_of(width: int, height: int, frames: int = 1) -> bytes:
     return data[:6] + struct.pack("<HH", width, height) + data[10 : data.index(b"\x2c")] + frame * frames + b";"
 
 
-def webp_lossless_of(width: int, height: int) -> bytes:
-    """One colour: some tens of bytes, however large (WebP lossless bitstream specification)."""
-    return corpus.saved(Image.new("RGB", (width, height), corpus.RED[:3]), "WEBP", lossless=True, method=0)
-
-
 def webp_header_of(width: int, height: int) -> bytes:
-    """As above, changed in its header only."""
+    """One colour: some tens of bytes, however large (WebP lossless bitstream specification, 3.4)."""
     data = bytearray(corpus.PICTURES["webp-lossless"]().data)
     at = data.index(b"VP8L") + 9
     data[at : at + 4] = struct.pack("<I", (width - 1) | (height - 1) << 14)
@@ -164,12 +158,12 @@ BOMBS = {
     "gif-65535": ("gif", lambda: gif_of(65_535, 65_535)),
     "gif-frames": ("gif", lambda: gif_of(2_000, 2_000, frames=300)),
     "gif-many-frames": ("gif", lambda: gif_of(96, 64, frames=50_000)),
+    "webp-10000": ("webp", lambda: webp_header_of(10_000, 5_000)),
     "webp-16383": ("webp", lambda: webp_header_of(16_383, 16_383)),
     "webp-lossy-16383": ("webp", lambda: webp_lossy_header_of(16_383, 16_383)),
     "webp-canvas": ("webp", lambda: webp_canvas_of(16_777_216, 200)),
     "webp-canvas-16000": ("webp", lambda: webp_canvas_of(16_000, 10_000)),
     "avif-16000": ("avif", lambda: avif_of(16_000, 16_000)),
-    "avif-huge": ("avif", lambda: avif_of(2**31 - 1, 2**31 - 1)),
 }
 
 
@@ -178,12 +172,6 @@ def test_a_pixel_bomb_is_refused_before_it_unfolds(name, tmp_path):
     warm, make = BOMBS[name]
     for result in outcomes(tmp_path, make(), corpus.PICTURES[warm]().data, ["200x200-cover.jpg", "prepare"]):
         assert_refused(result)
-
-
-def test_a_webp_of_few_bytes_and_50_megapixels_is_refused(tmp_path):
-    bomb = webp_lossless_of(10_000, 5_000)
-    assert len(bomb) < 100
-    assert_refused(outcome(tmp_path, bomb, corpus.PICTURES["webp"]().data))
 
 
 @pytest.mark.parametrize("name", ["webp", "avif"])
@@ -309,9 +297,9 @@ def test_odd_shapes_have_cheap_origins(shape, tmp_path):
     assert result.memory < 64
 
 
-@pytest.mark.parametrize("size", ["4096x-up", "99999x99999-contain", "99999x99999-fill-up@3x", "99999x99999-cover-up"])
+@pytest.mark.parametrize("size", ["2000x-up", "99999x99999-contain", "99999x99999-fill-up@3x", "99999x99999-cover-up"])
 def test_an_output_bomb_is_refused(size, tmp_path):
-    # 1x30000 at 4096x-up would have 500 gigapixels. What is made for warmth is smaller: its own size.
+    # 1x30000 at 2000x-up would have 120 gigapixels.
     names = [f"{size}.{format}" for format in CONTENT_TYPES]
     for result in outcomes(tmp_path, long_png(1, 30_000), long_png(1, 1), names):
         assert result.made in ("BadSize", "ImageTooLarge")

@@ -440,7 +440,7 @@ def composed(data: bytes) -> list[tuple[np.ndarray, int]]:
 
 
 def plays(im: Image.Image) -> int:
-    """How often an animation is played, 0 for ever. GIF counts repeats, and has no count for once; WebP counts plays."""
+    """How often an animation is played, 0 for ever. WebP counts that; GIF counts repeats, or nothing for once."""
     count = im.info.get("loop")
     return count + 1 if im.format == "GIF" and count else 1 if count is None else count
 

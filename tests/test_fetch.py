@@ -10,7 +10,6 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 import trustme
 from hostile import BROKEN, ENDLESS, OVERSIZED, PICTURE, Behaviour, Server, answer, raw, redirect, repeat, silent
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from lazycrop.errors import ConfigurationError, FetchError, ImageTooLarge
@@ -258,6 +258,7 @@ def test_an_address_beside_the_refused_networks_is_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
+@examples(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_a_mapped_or_nat64_address_is_as_public_as_the_ipv4_address_in_it(address: IPv4Address) -> None:
     assert is_public(IPv6Address(f"::ffff:{address}")) == is_public(address)
@@ -344,11 +345,12 @@ def test_deny_wins_over_the_public_addresses(caplog: pytest.LogCaptureFixture) -
     refusal(caplog, "http://cats.test/", FetchSettings(deny_networks=("8.8.0.0/16",)), getaddrinfo=names)
 
 
-@pytest.mark.parametrize("name", ["allow_networks", "deny_networks"])
 @pytest.mark.parametrize("text", ["everything", "10.0.0.0/33", "10.0.0.1/8", ""])
-def test_a_malformed_network_is_a_configuration_error(name: str, text: str) -> None:
-    with pytest.raises(ConfigurationError, match=name):
-        fetch("http://127.0.0.1/", replace(FetchSettings(), **{name: (text,)}))
+def test_a_malformed_network_is_a_configuration_error(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="allow_networks"):
+        fetch("http://127.0.0.1/", FetchSettings(allow_networks=(text,)))
+    with pytest.raises(ConfigurationError, match="deny_networks"):
+        fetch("http://127.0.0.1/", FetchSettings(deny_networks=(text,)))
 
 
 # -- URLs -----------------------------------------------------------------------------------------------------
@@ -362,6 +364,7 @@ def test_a_malformed_url_is_refused(url: str) -> None:
         describe(url)
 
 
+@examples(deadline=None)
 @given(st.text(st.characters(min_codepoint=32), max_size=30))
 def test_no_url_ends_in_anything_but_a_fetch_error(text: str) -> None:
     def unknown(*_: Any, **__: Any) -> list[tuple[Any, ...]]:

@@ -24,7 +24,7 @@ ROWS = [
     {"library"},
     {"making"},
     {"service"},
-    {"middleware"},
+    {"middleware", "markup"},
     {"storage", "worker", "testing"},
     {"cli", "demo"},
 ]

@@ -18,7 +18,9 @@ from trove_classifiers import classifiers
 
 from servers import ROOT, photo
 
-BUILT = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "build", "dist", "*.egg-info")
+BUILT = shutil.ignore_patterns(
+    ".git", ".venv", ".bench", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist"
+)
 
 # The first use that the README shows, less the URL.
 EMBEDDED = """

@@ -30,6 +30,7 @@ DEMO = {"sizes": "any", "answer": "stream", "prefix": "/img"}
 PHOTOGRAPH = "seeding"
 """The id of the photograph that is there from the start."""
 
+_SMALL = "224x168-cover"  # As the page shows the image beside its name.
 _FILE, _JSON = "application/octet-stream", "application/json"
 _URL_BYTES = 20_000  # Of a request that gives a URL.
 
@@ -40,11 +41,12 @@ def demo_app(images: LazyCrop) -> WSGIApplication:
         images.record(PHOTOGRAPH)
     except UnknownImage:
         images.store_origin(PHOTOGRAPH, _resource("seeding.jpg"), focal="auto")
+    images.warm(PHOTOGRAPH, [_SMALL])  # It starts the workers, which the first request would else wait for.
     return Middleware(_Demo(images), images)
 
 
 class _Demo:
-    """``GET /`` the page · ``GET /images/<id>`` an image's record · ``POST /images`` store a file, or what a URL has."""
+    """``GET /`` the page · ``GET /images/<id>`` an image's record · ``POST /images`` store a file or a URL's."""
 
     def __init__(self, images: LazyCrop) -> None:
         self._images = images
@@ -106,7 +108,7 @@ def _url(body: bytes) -> str:
     try:
         url = json.loads(body)["url"]
     except (ValueError, TypeError, LookupError):
-        raise BadRequest("A URL is sent as {\"url\": \"https://…\"}.") from None
+        raise BadRequest('A URL is sent as {"url": "https://…"}.') from None
     # Anything else would be taken for the path of a file on this machine.
     if not isinstance(url, str) or not re.match("https?://", url, re.IGNORECASE):
         raise BadRequest("That is no URL; one begins with https:// or http://.")

@@ -1,0 +1,104 @@
+"""lazycrop in Flask.
+
+::
+
+    images = LazyCrop()             # or LazyCrop(app)
+    images.init_app(app)            # reads LAZYCROP_STORE, LAZYCROP_SIZES … from app.config
+
+Images are answered by a blueprint at ``LAZYCROP_PREFIX``; ``current_app.extensions["lazycrop"]`` is the application's
+:class:`lazycrop.LazyCrop`; templates have ``lazycrop_url``, ``lazycrop_srcset``, ``lazycrop_img`` and
+``lazycrop_picture``; ``flask lazycrop`` is the command line under the application's own settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from flask import Blueprint, Flask, Response, current_app, has_request_context, request
+from werkzeug.routing import BaseConverter
+from werkzeug.wsgi import wrap_file
+
+import lazycrop
+from lazycrop import Answer, ImageApp, Markup
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from werkzeug.datastructures import Headers
+
+__all__ = ["LazyCrop"]
+
+# Flask has no rule for every method; the images themselves say which they allow.
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+class LazyCrop:
+    """The extension. One may serve several applications, each by its own settings.
+
+    ``settings``: as for :class:`lazycrop.LazyCrop`; those in ``app.config`` count more.
+    """
+
+    def __init__(self, app: Flask | None = None, **settings: Any) -> None:
+        self._settings = settings
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Raises :class:`lazycrop.ConfigurationError`."""
+        settings = self._settings | app.config.get_namespace("LAZYCROP_")
+        images = lazycrop.LazyCrop(**settings)
+        app.extensions["lazycrop"] = images
+        app.url_map.converters["lazycrop"] = _Anything
+        app.register_blueprint(_blueprint(ImageApp(images)), url_prefix=images.config.prefix or None)
+        for name in Markup(images).helpers:
+            app.add_template_global(_helper(name), name)
+
+    @property
+    def images(self) -> lazycrop.LazyCrop:
+        """The images of the current application."""
+        images: lazycrop.LazyCrop = current_app.extensions["lazycrop"]
+        return images
+
+
+def _blueprint(images: ImageApp) -> Blueprint:
+    blueprint = Blueprint("lazycrop", __name__)
+    prefix = images.images.config.prefix
+
+    @blueprint.route("/<lazycrop:path>", methods=_METHODS, provide_automatic_options=False, merge_slashes=False)
+    def image(path: str) -> Response:
+        # Not ``path``: that is decoded, and what is no UTF-8 in it is lost.
+        return _response(images.answer(request.environ, prefix))
+
+    return blueprint
+
+
+class _Anything(BaseConverter):
+    """All that follows, slashes and line breaks too."""
+
+    regex = r"[\s\S]*"
+    part_isolating = False
+
+
+class _Response(Response):
+    """An Answer's headers as they are: werkzeug would drop a 304's Last-Modified and make up lengths and types."""
+
+    default_mimetype = None
+    automatically_set_content_length = False
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        return self.headers
+
+
+def _response(answer: Answer) -> Response:
+    body = answer.body if isinstance(answer.body, bytes) else wrap_file(request.environ, answer.body)
+    return _Response(body, f"{answer.status} {answer.reason}", answer.headers, direct_passthrough=True)
+
+
+def _helper(name: str) -> Callable[..., str]:
+    def helper(*arguments: Any, **options: Any) -> str:
+        images = current_app.extensions["lazycrop"]
+        mount = quote(request.root_path) + images.config.prefix if has_request_context() else None
+        return Markup(images, mount).helpers[name](*arguments, **options)
+
+    return helper

@@ -1,0 +1,93 @@
+"""lazycrop in wheezy.web.
+
+A middleware, which reads ``LAZYCROP_STORE``, ``LAZYCROP_SIZES`` … from the options, and stands before the one that
+turns errors into pages::
+
+    WSGIApplication([bootstrap_defaults(url_mapping=all_urls), lazycrop_middleware_factory,
+                     http_error_middleware_factory, path_routing_middleware_factory], options)
+
+or, for those who prefer routes, ``all_urls += image_urls(images)``. ``options["lazycrop"]`` is the
+:class:`lazycrop.LazyCrop`; a handler with :class:`ImagesMixin` has ``lazycrop_url``, ``lazycrop_srcset``,
+``lazycrop_img`` and ``lazycrop_picture`` in its templates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from wsgiref.util import FileWrapper
+
+from wheezy.http import HTTPRequest, HTTPResponse
+
+from lazycrop import Answer, ImageApp, LazyCrop, Markup
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+__all__ = ["ImageResponse", "ImagesMixin", "image_urls", "lazycrop_middleware_factory", "template_helpers"]
+
+Handler = Callable[[HTTPRequest], HTTPResponse]
+
+
+class ImageResponse(HTTPResponse):  # type: ignore[misc]
+    """An Answer as it is: HTTPResponse holds the whole body, knows no 422, and adds ``Cache-Control: private``."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.header("Content-Type") or "")
+        self.status_code = answer.status
+        self.headers = answer.headers
+        self._answer = answer
+
+    def __call__(self, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(f"{self.status_code} {self._answer.reason}", self.headers)
+        body = self._answer.body
+        return [body] if isinstance(body, bytes) else FileWrapper(body, 65_536)
+
+
+def lazycrop_middleware_factory(options: dict[str, Any]) -> Callable[[HTTPRequest, Handler], HTTPResponse]:
+    """Images below ``LAZYCROP_PREFIX``. An application may put a LazyCrop of its own into ``options["lazycrop"]``.
+
+    Raises :class:`lazycrop.ConfigurationError`.
+    """
+    images = options.setdefault("lazycrop", None) or LazyCrop.from_mapping(options, "LAZYCROP_")
+    options["lazycrop"] = images
+    app = ImageApp(images)
+    prefix = images.config.prefix
+
+    def middleware(request: HTTPRequest, following: Handler) -> HTTPResponse:
+        environ = request.environ
+        if environ["PATH_INFO"].startswith(f"{prefix}/"):
+            return ImageResponse(app.answer(environ, prefix))
+        return following(request)
+
+    return middleware
+
+
+def image_urls(images: LazyCrop) -> list[tuple[str, Handler]]:
+    """A URL mapping for ``images``. Say ``options["lazycrop"] = images`` too, if templates are to have the helpers."""
+    app = ImageApp(images)
+    prefix = images.config.prefix
+
+    def handler(request: HTTPRequest) -> HTTPResponse | None:
+        # The router takes any number of slashes at the beginning.
+        if not request.environ["PATH_INFO"].startswith(f"{prefix}/"):
+            return None
+        return ImageResponse(app.answer(request.environ, prefix))
+
+    return [(rf"{re.escape(prefix.lstrip('/'))}/[\s\S]*", handler)]
+
+
+def template_helpers(request: HTTPRequest) -> dict[str, Callable[..., str]]:
+    """For the templates of a handler that is a function."""
+    images = request.options["lazycrop"]
+    return Markup(images, quote(request.root_path.rstrip("/"), encoding="latin-1") + images.config.prefix).helpers
+
+
+class ImagesMixin:
+    """For a handler class, before wheezy's own: ``class Page(ImagesMixin, BaseHandler)``."""
+
+    @property
+    def helpers(self) -> dict[str, Any]:
+        return {**super().helpers, **template_helpers(self.request)}  # type: ignore[misc,attr-defined]

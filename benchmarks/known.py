@@ -1,0 +1,86 @@
+"""``python -m benchmarks.known <store> <number>``: cost per request where so many derivatives are stored and known.
+
+Prints JSON: nanoseconds of a hot request for one of 100 URLs (``hot``) and for any of all (``spread``), and CPU seconds
+of a cold one (``cold``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks import measure
+
+PER_IMAGE = 100
+HOT = 100
+COLD = 60
+
+
+def fill(folder: Path, count: int, photo: Path) -> None:
+    """Store ``count`` derivatives, 100 an image. The images are links to one, and so are all sizes: it is quick."""
+    from lazycrop import LazyCrop
+    from lazycrop.records import record_key
+
+    images = LazyCrop(store=str(folder), sizes="any", broker="inline")
+    record = images.store_origin("0", photo)
+    originals = [path for path in (folder / "0").iterdir() if path.name != "image.json"]
+    for number in range(count // PER_IMAGE):
+        place = folder / str(number)
+        place.mkdir(exist_ok=True)
+        for path in originals if number else ():
+            os.link(path, place / path.name)
+        (folder / record_key(str(number))).write_bytes(replace(record, image_id=str(number)).to_json())
+        # A file can have 65,000 links.
+        first = place / f"{_size(0)}.jpg"
+        first.write_bytes(b"a stored size")
+        for size in range(1, PER_IMAGE):
+            os.link(first, place / f"{_size(size)}.jpg")
+
+
+def main(folder: Path, count: int) -> dict[str, float]:
+    from lazycrop import ImageApp, LazyCrop
+
+    images = LazyCrop(store=str(folder), sizes="any", broker="inline", public_url="https://cdn.example.com/")
+    application = ImageApp(images)
+    paths = [f"/{image}/{_size(size)}.jpg" for image in range(count // PER_IMAGE) for size in range(PER_IMAGE)]
+    for path in paths:
+        assert images.answer(path).status == 301
+    random.seed(1)
+    few, many = random.sample(paths, HOT), random.sample(paths, min(len(paths), 10_000))
+    found = {
+        "hot": min(_hot(application, few) for _ in range(20)),
+        "spread": min(_hot(application, many) for _ in range(5)),
+        "cold": measure.median(
+            _cold(images, f"/{number % (count // PER_IMAGE)}/{300 + number}x200.jpg") for number in range(COLD)
+        ),
+    }
+    return found
+
+
+def _size(number: int) -> str:
+    return f"{100 + number}x50"
+
+
+def _hot(application: Callable[..., Any], paths: list[str]) -> float:
+    environs = [{"PATH_INFO": path, "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "QUERY_STRING": ""} for path in paths]
+    start = time.perf_counter_ns()
+    for environ in environs:
+        application(environ, lambda status, headers: None)
+    return (time.perf_counter_ns() - start) / len(paths)
+
+
+def _cold(images: Any, path: str) -> float:
+    start = time.process_time()
+    assert images.answer(path).status == 200
+    return time.process_time() - start
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))

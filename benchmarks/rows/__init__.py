@@ -1,0 +1,1 @@
+"""The points that are to be shown, one a module."""
