@@ -225,7 +225,7 @@ class Cache:
     def look(self, derivative: Derivative, current: bool) -> Known:
         """All that is known, in one round trip.
 
-        ``derivative``: with its version. ``current``: whether the image's current record is meant, or its version's own.
+        ``derivative``: with its version. ``current``: is the image's current record meant, or its version's own?
         """
         record_name = _record_name(derivative, current)
         names = [

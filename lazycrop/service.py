@@ -50,6 +50,7 @@ class _Request:
     accept: str | None
     if_none_match: str | None
     if_modified_since: str | None
+    redirect: bool
 
     def has(self, freshness: Freshness) -> bool:
         """Does the client have this very picture already?"""
@@ -164,11 +165,13 @@ class LazyCrop:
         if_none_match: str | None = None,
         if_modified_since: str | None = None,
         mount: str | None = None,
+        redirect: bool = True,
     ) -> Answer:
         """The response to a request for ``path``, the part of the URL's path below the prefix (``/cat/200x100.jpg``).
 
         ``query``: the raw query string. ``accept``, ``if_none_match``, ``if_modified_since``: headers as they came.
-        ``mount``: as for :meth:`url`. Raises nothing: an error is an answer too.
+        ``mount``: as for :meth:`url`. ``redirect``: False gets what is stored itself, whatever the settings say.
+        Raises nothing: an error is an answer too.
         """
         trace = Trace()
         varies = False
@@ -177,7 +180,8 @@ class LazyCrop:
                 raise MethodNotAllowed(f"The method {method[:20]!r} is not allowed; images are read with GET and HEAD.")
             asked = urls.parse(path, query, self.policy.presets)
             varies = asked.derivative.format == AUTO
-            request = _Request(method == "HEAD", accept, if_none_match, if_modified_since)
+            redirect = redirect and self.config.answer == "redirect"
+            request = _Request(method == "HEAD", accept, if_none_match, if_modified_since, redirect)
             answer = self._permitted(asked, request, trace, mount)
         except LazyCropError as error:
             if error.status >= 500:
@@ -193,7 +197,7 @@ class LazyCrop:
         return answer
 
     def close(self) -> None:
-        """Let embedded jobs finish, end the threads and the connections to memcached; at exit this happens by itself."""
+        """Let embedded jobs finish, end threads and connections to memcached; at exit this happens by itself."""
         self.maker.close()
         self.cache.close()
 
@@ -242,7 +246,9 @@ class LazyCrop:
             return answers.not_modified(freshness)
         if derivative.size is None and derivative.format != record.format:
             raise NotFound(f"The origin of {asked.image_id!r} is a {record.format}: ask for origin.{record.format}.")
-        if (known.stored or derivative.size is None) and (stored := self._stored(derivative, freshness, trace)):
+        if (known.stored or derivative.size is None) and (
+            stored := self._stored(derivative, request, freshness, trace)
+        ):
             return stored
         if known.hot and known.hot.data is not None:
             if not known.hot.queued:
@@ -252,13 +258,13 @@ class LazyCrop:
         if known.quarantined:
             raise Quarantined(f"The image {asked.image_id!r} could not be rendered; it is tried again in some minutes.")
         if request.head:
-            return self._promised(derivative, freshness, trace)
-        return self._made(derivative, record, freshness, trace)
+            return self._promised(derivative, request, freshness, trace)
+        return self._made(derivative, record, request, freshness, trace)
 
-    def _stored(self, derivative: Derivative, freshness: Freshness, trace: Trace) -> Answer | None:
+    def _stored(self, derivative: Derivative, request: _Request, freshness: Freshness, trace: Trace) -> Answer | None:
         """A redirect to the stored object, or the object itself; None when it is not there although it was."""
         trace.status = "hit; detail=stored"
-        location = self.store.url(derivative.key) if self.config.answer == "redirect" else None
+        location = self.store.url(derivative.key) if request.redirect else None
         if location is not None:
             return answers.redirect(location, self.config.redirect_status, freshness)
         try:
@@ -267,19 +273,21 @@ class LazyCrop:
             return None
         return answers.picture(opened.file, opened.length, derivative.format, freshness)
 
-    def _promised(self, derivative: Derivative, freshness: Freshness, trace: Trace) -> Answer:
+    def _promised(self, derivative: Derivative, request: _Request, freshness: Freshness, trace: Trace) -> Answer:
         """HEAD renders nothing: what is not stored has no length yet (RFC 9110, 8.6 permits to leave it out)."""
-        stored = self._stored(derivative, freshness, trace) if self.store.exists(derivative.key) else None
-        if stored is None:
-            trace.status = "fwd=miss"
-        return stored or answers.picture(b"", None, derivative.format, freshness)
+        if self.store.exists(derivative.key) and (stored := self._stored(derivative, request, freshness, trace)):
+            return stored
+        trace.status = "fwd=miss"
+        return answers.picture(b"", None, derivative.format, freshness)
 
-    def _made(self, derivative: Derivative, record: Record, freshness: Freshness, trace: Trace) -> Answer:
+    def _made(
+        self, derivative: Derivative, record: Record, request: _Request, freshness: Freshness, trace: Trace
+    ) -> Answer:
         made = self.maker.make(derivative, record)
         for name, seconds in made.timings.items():
             trace.add(name, seconds)
         if made.data is None:
-            stored = self._stored(derivative, freshness, trace)
+            stored = self._stored(derivative, request, freshness, trace)
             if stored is None:
                 raise StoreUnavailable("The stored picture vanished while it was read; ask again.")
             return stored

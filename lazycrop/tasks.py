@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from lazycrop.errors import BadRequest, ConfigurationError, ImageError, NotFound
@@ -51,7 +51,7 @@ _DEAD_LETTERS = 100
 class TaskSettings:
     broker: Any = option(
         EMBEDDED,
-        "`embedded` (threads of this process), `inline`, `redis://…`, `amqp://…`, or a Dramatiq broker object.",
+        "`embedded` (threads of this process), `inline`, `redis://…`, `amqp://…`, a Dramatiq broker or a Queue.",
     )
     queue: str = option("lazycrop", "The queue's name; applications that share a broker need one each.")
     broker_seconds: float = option(0.5, "Longest wait for the broker to take a message.")
@@ -59,6 +59,7 @@ class TaskSettings:
     worker_threads: int = option(2, "Threads of the embedded worker.")
 
 
+@runtime_checkable
 class Queue(Protocol):
     """Takes messages for actors."""
 
@@ -82,6 +83,8 @@ class Queue(Protocol):
 
 def open_queue(settings: TaskSettings, actors: Mapping[str, Actor]) -> Queue:
     """The queue that ``settings.broker`` names, with ``actors`` by name on it."""
+    if isinstance(settings.broker, Queue):
+        return settings.broker
     if settings.broker == INLINE:
         return InlineQueue(actors)
     if settings.broker == EMBEDDED:
@@ -178,10 +181,31 @@ class BrokerQueue:
     """
 
     def __init__(self, settings: TaskSettings, actors: Mapping[str, Actor]) -> None:
-        self._settings = settings
+        self._queue = settings.queue
         self._ping: Callable[[Any], Any]
         self.broker, self._ping = _open_broker(settings)
         declare(self.broker, settings.queue, actors)
+        self._budget = Budget(settings)
+
+    @property
+    def ready(self) -> bool:
+        return self._budget.ready
+
+    def send(self, actor: str, message: Message) -> bool:
+        return self._budget.spend(lambda: self.broker.get_actor(_actor_name(self._queue, actor)).send(message))
+
+    def ping(self) -> None:
+        self._budget.call(lambda: self._ping(self.broker))
+
+    def close(self) -> None:
+        self._budget.close()
+
+
+class Budget:
+    """Makes calls to a broker in a thread of its own, waits for each no longer than it may, rests after a failure."""
+
+    def __init__(self, settings: TaskSettings) -> None:
+        self._settings = settings
         self._lock = threading.Lock()
         self._resting_until = 0.0
         self._sender: _Sender | None = None
@@ -191,11 +215,12 @@ class BrokerQueue:
     def ready(self) -> bool:
         return time.monotonic() >= self._resting_until
 
-    def send(self, actor: str, message: Message) -> bool:
+    def spend(self, call: Callable[[], Any]) -> bool:
+        """Make the call; False when it fails or takes too long, and at once while resting from that."""
         if not self.ready:
             return False
         try:
-            self._within_budget(lambda: self.broker.get_actor(_actor_name(self._settings.queue, actor)).send(message))
+            self.call(call)
         except Exception as error:  # Each broker raises errors of its own.
             self._resting_until = time.monotonic() + self._settings.broker_rest_seconds
             logger.warning(
@@ -204,16 +229,14 @@ class BrokerQueue:
             return False
         return True
 
-    def ping(self) -> None:
-        self._within_budget(lambda: self._ping(self.broker))
-
     def close(self) -> None:
         with self._lock:
             if self._sender is not None:
                 self._sender.stop()
                 self._sender = None
 
-    def _within_budget(self, call: Callable[[], Any]) -> None:
+    def call(self, call: Callable[[], Any]) -> None:
+        """Make the call; raises what it raises, and TimeoutError."""
         with self._lock:
             if self._sender is None:
                 self._sender = _Sender()

@@ -65,7 +65,7 @@ def pyramid_app(settings: Settings) -> WSGIApplication:
     folder.mkdir(exist_ok=True)
     (folder / "page.jinja2").write_text(python_page("{{ ", " }}"))
     mine = {f"lazycrop.{name}": value for name, value in settings.items()}
-    with Configurator(settings={"jinja2.search_path": str(folder), **mine}) as config:
+    with Configurator(settings={"jinja2.directories": str(folder), **mine}) as config:
         config.include("pyramid_jinja2")
         config.include("pyramid_lazycrop")
         config.add_route("page", "/")

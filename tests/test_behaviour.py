@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
     "presets": {"card": "320x200-cover-n"},
     "formats": ["jpg", "png", "webp"],
     "auto_formats": ["webp"],
-    "secret": ["one key"],
+    "secret": ["one-key"],
     "snap": True,
     "broker": "inline",
     "fallback_url": "/static/none.png",
@@ -137,10 +137,10 @@ def gunicorn(framework: str, settings: dict[str, Any]) -> Iterator[str]:
     (folder / "settings.json").write_text(json.dumps(settings))
     [port] = free_ports(1)
     app = f"frameworks:application('{framework}', '{folder / 'settings.json'}')"
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"{HOST}:{port}", "--threads", "4", "--preload", app]
-    env = {"SCRIPT_NAME": SCRIPT_NAME, "PYTHONPATH": str(ROOT / "tests")}
+    options = ["--bind", f"{HOST}:{port}", "--threads", "4", "--preload", "--pythonpath", ROOT / "tests"]
+    command = [sys.executable, "-m", "gunicorn", *options, app]
     url = f"http://{HOST}:{port}{SCRIPT_NAME}"
-    with running(command, ready=f"{url}/", folder=folder, env=env):
+    with running(command, ready=f"{url}/", folder=folder, env={"SCRIPT_NAME": SCRIPT_NAME}):
         yield url
 
 

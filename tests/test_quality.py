@@ -25,19 +25,7 @@ PHOTOS = sorted(Path(__file__).with_name("photos").glob("*.jpg"))
 SETTINGS = RenderSettings()
 LOSSY = ("jpg", "webp", "avif")
 
-SIZES = {
-    "inside": ["200x200", "800x", "x333"],
-    "cover": ["200x100-cover", "400x400-cover-ne", "600x300-cover-f30x70"],
-    "contain": ["300x300-contain-bg808080"],
-    "fill": ["200x300-fill", "500x200-fill"],
-}
-
-
-@cache
-def photograph(path: Path) -> Image.Image:
-    with Image.open(path) as im:
-        assert im.getexif().get(0x0112, 1) == 1
-        return im.convert("RGB")
+SIZES = ["200x200", "640x", "200x100-cover", "400x400-cover-ne", "300x300-contain-bg808080", "500x200-fill"]
 
 
 @cache
@@ -73,7 +61,7 @@ def reference(im: Image.Image, size: Size) -> Image.Image:
     result = im.resize((width, height), Image.Resampling.LANCZOS, box)
     if size.fit == "contain":
         padded = Image.new("RGB", size.dimensions(*im.size), f"#{size.background}")
-        padded.paste(result, ((padded.width - width) // 2, (padded.height - height) // 2))
+        padded.paste(result, ((padded.width - width + 1) // 2, (padded.height - height + 1) // 2))
         return padded
     return result
 
@@ -101,61 +89,62 @@ def psnr(data: bytes, expected: Image.Image) -> float:
     return float(10 * np.log10(255**2 / max(np.mean(difference**2), 1e-9)))
 
 
-def encoded(im: Image.Image, format: str) -> bytes:
-    """``im`` as it is, through the same encoder at the same quality."""
-    return render(png(im), Size(*im.size), format, SETTINGS).data
-
-
-def derivative(path: Path, size: Size, format: str, source: str) -> bytes:
-    if source == "photograph":
-        return render(path.read_bytes(), size, format, SETTINGS).data
-    prepared, record = stored(path)
-    mezzanine = best_source(record, size) if source == "mezzanine" else None
-    data = dict(prepared.mezzanines)[mezzanine] if mezzanine else prepared.data
-    return render(data, size, format, SETTINGS, dimensions=(record.width, record.height)).data
-
-
-def losses(path: Path, size: Size, format: str, source: str) -> tuple[float, float]:
-    """PSNR of a derivative, and of the reference's own encoding."""
-    # What was stored is what there is: an origin within its bound is the picture from then on.
-    im = photograph(path) if source == "photograph" else stored_pixels(path)
-    expected = reference(im, size)
-    return psnr(derivative(path, size, format, source), expected), psnr(encoded(expected, format), expected)
-
-
 @cache
 def stored_pixels(path: Path) -> Image.Image:
+    """What was stored is what there is: the origin, decoded in full."""
     return Image.open(BytesIO(stored(path)[0].data)).convert("RGB")
 
 
-def test_encoding_at_its_own_size_changes_nothing_else():
-    im = reference(photograph(PHOTOS[0]), Size(300, 300))
-    assert psnr(encoded(im, "png"), im) > 90
+@cache
+def expected(path: Path, text: str) -> Image.Image:
+    return reference(stored_pixels(path), Size.parse(text))
 
 
-@pytest.mark.parametrize("source", ["photograph", "origin", "mezzanine"])
-@pytest.mark.parametrize("format", LOSSY)
-@pytest.mark.parametrize("fit", SIZES)
-def test_a_derivative_is_as_good_as_its_encoding(fit, format, source):
-    results = [losses(path, Size.parse(text), format, source) for path in PHOTOS for text in SIZES[fit]]
-    ours, own = np.array(results).T
-    assert np.mean(own - ours) < 0.15
-    assert np.max(own - ours) < 1
+@cache
+def own_quality(path: Path, text: str, format: str) -> float:
+    """PSNR of the reference as it is, through the same encoder at the same quality."""
+    im = expected(path, text)
+    return psnr(render(png(im), Size(*im.size), format, SETTINGS).data, im)
 
 
-@pytest.mark.parametrize("source", ["photograph", "origin", "mezzanine"])
-@pytest.mark.parametrize("fit", SIZES)
-def test_a_lossless_derivative_is_close_to_the_reference(fit, source):
-    results = [losses(path, Size.parse(text), "png", source)[0] for path in PHOTOS for text in SIZES[fit]]
-    assert np.mean(results) > 40
-    assert np.min(results) > 34
+def quality(path: Path, text: str, format: str, source: str) -> float:
+    """PSNR of the derivative that is made from the origin, or from the best mezzanine."""
+    prepared, record = stored(path)
+    data = prepared.data
+    if source == "mezzanine":
+        mezzanine = best_source(record, Size.parse(text))
+        assert mezzanine is not None or max(record.width, record.height) < 2000
+        data = dict(prepared.mezzanines)[mezzanine] if mezzanine else data
+    dimensions = (record.width, record.height)
+    return psnr(render(data, Size.parse(text), format, SETTINGS, dimensions=dimensions).data, expected(path, text))
 
 
-@pytest.mark.parametrize("fit", SIZES)
-def test_a_gif_is_as_good_as_its_256_colours(fit):
-    results = [losses(path, Size.parse(SIZES[fit][0]), "gif", "mezzanine") for path in PHOTOS]
-    ours, own = np.array(results).T
-    assert np.mean(own - ours) < 0.15
+def test_encoding_a_picture_at_its_own_size_as_png_changes_nothing():
+    assert own_quality(PHOTOS[0], "200x200", "png") > 90
+
+
+@pytest.mark.parametrize("source", ["origin", "mezzanine"])
+@pytest.mark.parametrize("format", ["jpg", "webp", "avif"])
+@pytest.mark.parametrize("text", SIZES)
+def test_a_derivative_is_as_good_as_its_encoding(text, format, source):
+    lost = [own_quality(path, text, format) - quality(path, text, format, source) for path in PHOTOS]
+    assert np.mean(lost) < 0.15
+
+
+# There is no loss of PNG's own to compare with, and on some pictures hardly any of GIF's.
+@pytest.mark.parametrize(("source", "floor"), [("origin", 45), ("mezzanine", 37)])
+@pytest.mark.parametrize("text", SIZES)
+def test_a_lossless_derivative_looks_like_the_reference(text, source, floor):
+    assert min(quality(path, text, "png", source) for path in PHOTOS) > floor
+    lost = [min(own_quality(path, text, "gif"), 40) - quality(path, text, "gif", source) for path in PHOTOS]
+    assert np.mean(lost) < 0.15
+
+
+def test_an_origin_is_as_good_as_what_was_uploaded():
+    for path in PHOTOS:
+        im = Image.open(path).convert("RGB")
+        assert im.getexif().get(0x0112, 1) == 1
+        assert psnr(stored(path)[0].data, reference(im, Size(4000, 4000))) > 38
 
 
 def test_the_best_source_is_the_smallest_that_is_large_enough():

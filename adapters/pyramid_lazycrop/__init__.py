@@ -82,7 +82,10 @@ class _Response(Response):  # type: ignore[misc]
     """An Answer as it is: WebOb would make a Location absolute by what the Host header says."""
 
     def __init__(self, answer: Answer) -> None:
-        body = [answer.body] if isinstance(answer.body, bytes) else FileIter(answer.body)
+        if isinstance(answer.body, bytes):
+            body = [answer.body] if answer.body else []
+        else:
+            body = FileIter(answer.body)
         super().__init__(status=f"{answer.status} {answer.reason}", headerlist=answer.headers, app_iter=body)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -1,0 +1,60 @@
+"""Write options.rst from the settings themselves: ``python docs/make_options.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from lazycrop.config import Config
+from lazycrop.options import default_of
+
+HEAD = """\
+Options
+=======
+
+.. Made by docs/make_options.py from the settings themselves.
+
+Every option can be a keyword of ``LazyCrop(…)``; a key ``lazycrop.<name>`` of a mapping or of a framework's ini file; a
+line ``<name> = …`` under ``[lazycrop]`` of an ini file of lazycrop's own; ``LAZYCROP_<NAME>`` in the environment or in
+a Flask application's configuration; and a flag ``--<name>`` of the command line. As a text, a list has its items on
+lines of their own, or on one line apart by blanks or commas; a mapping is a list of ``name=value``; and ``none`` stands
+for nothing. An unknown name or a bad value is refused with the nearest name that exists.
+"""
+TITLES = {
+    "Config": "Where things are, and how they are answered",
+    "PolicySettings": "What may be asked for",
+    "AnswerSettings": "Answers",
+    "CacheSettings": "Cache",
+    "TaskSettings": "Queue and worker",
+    "StoreSettings": "Store",
+    "RenderSettings": "Rendering",
+    "FetchSettings": "Download of origins",
+    "MarkupSettings": "Markup",
+}
+
+
+def text() -> str:
+    sections = [HEAD]
+    for owner in (Config, *Config.__bases__):
+        inherited = {field.name for base in Config.__bases__ for field in fields(base)} if owner is Config else set()
+        options = [field for field in fields(owner) if field.name not in inherited]
+        title = TITLES[owner.__name__]
+        sections.append(f"\n{title}\n{'-' * len(title)}\n")
+        sections += [f"``{field.name}``\n    {field.metadata['help'].replace('`', '``')} {_shown(default_of(field))}\n" for field in options]
+    return "\n".join(sections)
+
+
+def _shown(default: Any) -> str:
+    if default in (None, (), "") or (isinstance(default, Mapping) and not default):
+        return "*Default: none.*"
+    if isinstance(default, Mapping):
+        default = " ".join(f"{name}={value}" for name, value in default.items())
+    elif isinstance(default, tuple):
+        default = " ".join(map(str, default))
+    return f"*Default:* ``{default}``"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("options.rst").write_text(text(), encoding="utf-8")

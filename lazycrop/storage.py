@@ -1,0 +1,253 @@
+"""The classic API: one object an image, configured step by step.
+
+::
+
+    from lazycrop import storage
+
+    cat = storage.S3ImageStorage("cat", "jpg")
+    cat.configure({"access_key": "…", "secret_key": "…"}, "bucket", "https://bucket.s3.amazonaws.com/", "/")
+    cat.configure_webengine("flask")
+    cat.configure_memcache(["127.0.0.1:11211"])
+    cat.store_origin("https://example.com/cat.jpg", "4000x4000")        # → the URL of the stored origin
+    cat.get_requested_image("https://example.com/page?size=200x100")    # → a response of Flask
+
+A new size is stored by :func:`s3_store_image`. As it stands it is an actor of lazycrop's own broker
+(``LAZYCROP_BROKER``, threads of this process by default); replace it by a Celery task or a Dramatiq actor of yours,
+and that is used.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from lazycrop import config
+from lazycrop.answers import Answer
+from lazycrop.derivatives import check_image_id
+from lazycrop.errors import BadSize, ConfigurationError
+from lazycrop.library import Source
+from lazycrop.middleware import Stream
+from lazycrop.policy import ANY
+from lazycrop.service import LazyCrop
+from lazycrop.sizes import Size
+from lazycrop.tasks import Budget, Message, Queue, TaskSettings, open_queue
+
+_TASK_SETTINGS = {field.name for field in fields(TaskSettings)}
+
+Requested = str | Size | tuple[int | None, int | None]
+"""A URL (or query string) with ``size`` in its query, a Size, or (width, height)."""
+
+
+def s3_store_image(message: Message) -> None:
+    """Store one size of one image.
+
+    ``message`` holds names only: the bucket and base path, the image id, the size and the format. Whoever does the work
+    knows the bucket's credentials from its own configuration: :meth:`S3ImageStorage.configure` was called in that
+    process too, or the environment says it (``LAZYCROP_STORE=s3://bucket/base``, ``LAZYCROP_ACCESS_KEY`` and so on).
+    """
+    _images_of(message.get("store")).maker.store_derivative(message)
+
+
+_plain = s3_store_image
+
+
+class S3ImageStorage:
+    """One image in a bucket: ``image_id`` as your database knows it, ``ext`` the format of its sizes.
+
+    Objects are at ``base_url + base_path + image_id + "/" + (size or "origin") + "." + format``.
+    Raises :class:`~lazycrop.errors.BadImageId`.
+    """
+
+    def __init__(self, image_id: str | int, ext: str = "jpg") -> None:
+        self.image_id = check_image_id(str(image_id))
+        self.ext = ext.removeprefix(".").replace("jpeg", "jpg")
+        self._settings: dict[str, Any] = {}
+        self._respond: Callable[[Answer], Any] | None = None
+
+    def configure(
+        self, credentials: Mapping[str, str], bucket: str, base_url: str, base_path: str = "/", **settings: Any
+    ) -> None:
+        """Say where objects are. ``credentials``: ``access_key`` and ``secret_key``; empty for boto3's own search.
+
+        ``base_url``: where anybody can fetch the bucket's objects. ``base_path``: of all keys. ``settings``: any other
+        setting of :class:`~lazycrop.service.LazyCrop`; by default any size may be asked for, up to ``max_edge``.
+        """
+        path = base_path.strip("/")
+        self._settings |= {
+            "store": f"s3://{bucket}/{path}",
+            "public_url": "/".join(part for part in (base_url.rstrip("/"), path) if part) + "/",
+            **{name: credentials[name] for name in ("access_key", "secret_key") if credentials.get(name)},
+            **settings,
+        }
+
+    def configure_webengine(self, engine: str) -> None:
+        """Say what :meth:`get_requested_image` returns: wheezy, flask, pyramid, bottle, webob or django."""
+        if engine not in _ENGINES:
+            raise ConfigurationError(f"The web engine {engine!r} is unknown; the engines are {', '.join(_ENGINES)}.")
+        self._respond = _ENGINES[engine]
+
+    def configure_memcache(self, hosts: Sequence[str]) -> None:
+        """Say where memcached is: ``host:port`` each."""
+        self._settings["memcached"] = tuple(hosts)
+
+    @property
+    def images(self) -> LazyCrop:
+        """The LazyCrop behind all storages with these settings."""
+        if "store" not in self._settings:
+            raise ConfigurationError(
+                "This storage does not know its bucket; call configure(credentials, bucket, …) first."
+            )
+        return _open_images(self._settings)
+
+    def store_origin(self, source: Source, bound: str = "4000x4000") -> str:
+        """Store the image from a URL, a path, bytes or a file object; return the URL of the stored origin.
+
+        Raises what :meth:`lazycrop.service.LazyCrop.store_origin` does.
+        """
+        return self.images.store_origin(self.image_id, source, bound).url
+
+    def get_requested_image(self, requested: Requested, *, return_image: bool = False) -> Any:
+        """The web engine's response: a permanent redirect to the stored size, or the picture while it is not stored.
+
+        ``return_image``: the picture in any case. Raises :class:`~lazycrop.errors.BadSize` when there is no size in
+        ``requested``, or it is malformed.
+        """
+        if self._respond is None:
+            raise ConfigurationError(f"Say configure_webengine(…) first, with one of {', '.join(_ENGINES)}.")
+        size = _size(requested)
+        return self._respond(self.images.answer(f"/{self.image_id}/{size}.{self.ext}", redirect=not return_image))
+
+
+def _size(requested: Requested) -> Size:
+    if isinstance(requested, Size):
+        return requested
+    if not isinstance(requested, str):
+        return Size(*requested)
+    query = urlsplit(requested).query or requested
+    sizes = parse_qs(query).get("size", [])
+    if len(sizes) != 1:
+        raise BadSize(f"The URL {requested[:80]!r} has not one size in its query; it is asked for as ?size=200x100.")
+    return Size.parse(sizes[0])
+
+
+_lock = threading.Lock()
+_opened: dict[str, LazyCrop] = {}
+
+
+def _open_images(settings: Mapping[str, Any]) -> LazyCrop:
+    """One LazyCrop for all storages with the same settings; what they do not say, the environment does."""
+    settings = {"sizes": ANY, **config.from_env(), **settings}
+    name = repr(sorted(settings.items(), key=str))
+    with _lock:
+        if name not in _opened:
+            queue = _Dispatch(settings)
+            queue.images = _opened[name] = LazyCrop(**settings | {"broker": queue})
+        return _opened[name]
+
+
+def _images_of(store: object) -> LazyCrop:
+    """The LazyCrop of this store, as this process or its environment configures it; a message configures nothing."""
+    with _lock:
+        configured = [images for images in _opened.values() if images.config.store == store]
+    if configured:
+        return configured[-1]
+    settings = config.from_env()
+    if isinstance(store, str) and str(settings.get("store", "")).rstrip("/") == store.rstrip("/"):
+        return _open_images(settings)
+    raise ConfigurationError(
+        f"This worker knows no store {store!r}; configure it here too, or set LAZYCROP_STORE to it."
+    )
+
+
+class _Dispatch:
+    """A queue to :func:`s3_store_image`, as whatever it is at that moment: the plain function, or somebody's task."""
+
+    ready = True
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        # Of the settings, a broker of lazycrop's own needs these.
+        self._settings = config.make_config({name: settings[name] for name in _TASK_SETTINGS & settings.keys()})
+        self._budget = Budget(self._settings)
+        self._lock = threading.Lock()
+        self._own: Queue | None = None
+        self.images: LazyCrop
+
+    def send(self, actor: str, message: Message) -> bool:
+        task: Any = s3_store_image
+        if task is _plain:
+            return self._own_queue().send(actor, message)
+        message = {**message, "store": self.images.config.store}
+        for name in ("send", "delay"):  # Dramatiq's word, Celery's word.
+            if hasattr(task, name):
+                return self._budget.spend(partial(getattr(task, name), message))
+        task(message)
+        return True
+
+    def ping(self) -> None:
+        if s3_store_image is _plain:
+            self._own_queue().ping()
+
+    def close(self) -> None:
+        self._budget.close()
+        if self._own is not None:
+            self._own.close()
+
+    def _own_queue(self) -> Queue:
+        with self._lock:
+            if self._own is None:
+                self._own = open_queue(self._settings, {"store": self.images.maker.store_derivative})
+            return self._own
+
+
+def _wheezy(answer: Answer) -> Any:
+    from wheezy_lazycrop import ImageResponse
+
+    return ImageResponse(answer)
+
+
+def _flask(answer: Answer) -> Any:
+    from flask import Response
+
+    return Response(_blocks(answer), answer.status, answer.headers)
+
+
+def _webob(answer: Answer) -> Any:
+    from webob import Response
+
+    return Response(status=answer.status, headerlist=answer.headers, app_iter=_blocks(answer))
+
+
+def _pyramid(answer: Answer) -> Any:
+    from pyramid.response import Response
+
+    return Response(status=answer.status, headerlist=answer.headers, app_iter=_blocks(answer))
+
+
+def _bottle(answer: Answer) -> Any:
+    from bottle import HTTPResponse
+
+    return HTTPResponse(_blocks(answer), answer.status, answer.headers)
+
+
+def _django(answer: Answer) -> Any:
+    from django.http import StreamingHttpResponse
+
+    return StreamingHttpResponse(_blocks(answer), status=answer.status, headers=dict(answer.headers))
+
+
+def _blocks(answer: Answer) -> Iterable[bytes]:
+    return [answer.body] if isinstance(answer.body, bytes) else Stream(answer.body)
+
+
+_ENGINES: dict[str, Callable[[Answer], Any]] = {
+    "wheezy": _wheezy,
+    "flask": _flask,
+    "pyramid": _pyramid,
+    "bottle": _bottle,
+    "webob": _webob,
+    "django": _django,
+}
