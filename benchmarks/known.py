@@ -45,14 +45,18 @@ def fill(folder: Path, count: int, photo: Path) -> None:
 
 
 def main(folder: Path, count: int) -> dict[str, float]:
-    from lazycrop import ImageApp, LazyCrop
+    from lazycrop import ImageApp, LazyCrop, Size
+    from lazycrop.derivatives import Derivative
 
     images = LazyCrop(store=str(folder), sizes="any", broker="inline", public_url="https://cdn.example.com/")
     application = ImageApp(images)
     paths = [f"/{image}/{_size(size)}.jpg" for image in range(count // PER_IMAGE) for size in range(PER_IMAGE)]
-    for path in paths:
-        assert images.answer(path).status == 301
+    for image in range(count // PER_IMAGE):
+        record = images.record(str(image))
+        for size in range(PER_IMAGE):
+            images.cache.mark_stored(Derivative(str(image), Size.parse(_size(size)), "jpg", record.version), record.tag)
     random.seed(1)
+    assert all(images.answer(path).status == 301 for path in random.sample(paths, HOT))
     few, many = random.sample(paths, HOT), random.sample(paths, min(len(paths), 10_000))
     found = {
         "hot": min(_hot(application, few) for _ in range(20)),

@@ -79,7 +79,7 @@ def thumbor(sources: Path, folder: Path, *, results: bool = False) -> Iterator[S
     (folder / "thumbor.conf").write_text(
         f"LOADER = 'thumbor.loaders.file_loader'\nFILE_LOADER_ROOT_PATH = {str(sources)!r}\n"
         f"STORAGE = 'thumbor.storages.no_storage'\nRESULT_STORAGE = {storage!r}\n"
-        f"RESULT_STORAGE_FILE_STORAGE_ROOT_PATH = {str(folder / 'results')!r}\n"
+        f"RESULT_STORAGE_FILE_STORAGE_ROOT_PATH = {str(folder / 'results')!r}\nRESULT_STORAGE_STORES_UNSAFE = True\n"
         f"QUALITY = {QUALITY}\nWEBP_QUALITY = {QUALITY}\nRESPECT_ORIENTATION = True\n"
     )
     command = [THUMBOR, f"--ip={HOST}", f"--port={port}", f"--conf={folder / 'thumbor.conf'}", "--log-level=error"]
@@ -175,6 +175,7 @@ def _answers(port: int) -> bytes:
 def install() -> None:
     """Install what is missing, where that can be done; say what could not be."""
     BUILD.mkdir(exist_ok=True)
+    (BUILD / ".gitignore").write_text("*\n")
     if not THUMBOR.exists():
         _try(sys.executable, "-m", "venv", BUILD / "thumbor")
         # thumbor itself imports setuptools' pkg_resources, which setuptools 81 dropped.

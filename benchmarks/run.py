@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -30,6 +32,7 @@ def main() -> None:
     if not photos:
         raise SystemExit(f"There is no .jpg in {arguments.photos}.")
     plan = Plan(photos[:2], 1, 2, True) if arguments.quick else Plan(photos, arguments.runs, 5, False)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))  # an exit that ends the servers, too
     peers.install()
     rows = []
     for name in arguments.rows:

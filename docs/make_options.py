@@ -26,6 +26,7 @@ TITLES = {
     "Config": "Where things are, and how they are answered",
     "PolicySettings": "What may be asked for",
     "AnswerSettings": "Answers",
+    "ShortcutSettings": "Shortcuts",
     "CacheSettings": "Cache",
     "TaskSettings": "Queue and worker",
     "StoreSettings": "Store",

@@ -136,10 +136,14 @@ def error(error: LazyCropError, *, varies: bool = False) -> Answer:
 
 @dataclass(slots=True)
 class Trace:
-    """How one answer came about, for its Server-Timing and Cache-Status (RFC 9211) headers."""
+    """How one answer came about, for its Server-Timing and Cache-Status (RFC 9211) headers.
+
+    ``stored``: the key of the object that it redirects to, or is.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     status: str = ""
+    stored: str | None = None
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 import traceback
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,7 +47,8 @@ _MEMORY = "memory:"
 _BINARY = "application/octet-stream"
 # Requests that wait for a render, or for another process's, must leave threads for those that need neither.
 _SERVER_THREADS = 16
-_PUBLIC_SECONDS = 5  # To fetch one small object from the public URL.
+# check asks whether somebody answers at all; how long it took is beside its ticks.
+_PATIENCE = 5.0
 
 
 def main() -> None:
@@ -319,7 +321,7 @@ def worker(settings: Settings, processes: int, threads: int) -> None:
 @commands.command(cls=_Command)
 def check(settings: Settings) -> None:
     """See whether the store, memcached and the broker work."""
-    images = LazyCrop(**settings)
+    images = LazyCrop(**{**settings, "broker_seconds": _PATIENCE, "memcached_seconds": _PATIENCE})
     checklist = _Checklist()
     _check_store(images, checklist)
     for server in images.config.memcached:
@@ -353,6 +355,7 @@ class _Checklist:
 
     def check(self, what: str, do: Callable[[], object], advice: str) -> bool:
         """``do`` raises when it is not so; ``advice`` is what to do then."""
+        start = time.perf_counter()
         try:
             do()
         except Exception as error:  # Each library has its own.
@@ -360,7 +363,7 @@ class _Checklist:
             click.echo(f"{self._no} {what}: {str(reason).rstrip('.') or repr(reason)}. {advice}")
             self.failed = True
             return False
-        click.echo(f"{self._yes} {what}")
+        click.echo(f"{self._yes} {what} ({1000 * (time.perf_counter() - start):.0f} ms)")
         return True
 
 
@@ -393,7 +396,7 @@ def _expect(found: object, wanted: object) -> None:
 
 
 def _fetch(address: str) -> bytes:
-    with urllib.request.urlopen(address, timeout=_PUBLIC_SECONDS) as answer:
+    with urllib.request.urlopen(address, timeout=_PATIENCE) as answer:
         return bytes(answer.read(1_000))
 
 

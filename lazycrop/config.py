@@ -25,6 +25,7 @@ from lazycrop.fetch import FetchSettings
 from lazycrop.options import default_of, option
 from lazycrop.pictures import RenderSettings
 from lazycrop.policy import PolicySettings
+from lazycrop.shortcuts import ShortcutSettings
 from lazycrop.stores import FolderStore, MemoryStore, S3Store, Store, StoreSettings
 from lazycrop.tasks import TaskSettings
 
@@ -36,7 +37,16 @@ _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Config(PolicySettings, AnswerSettings, CacheSettings, TaskSettings, StoreSettings, RenderSettings, FetchSettings):
+class Config(
+    PolicySettings,
+    AnswerSettings,
+    ShortcutSettings,
+    CacheSettings,
+    TaskSettings,
+    StoreSettings,
+    RenderSettings,
+    FetchSettings,
+):
     """Every setting. Raises :class:`~lazycrop.errors.ConfigurationError` for a value that cannot be right."""
 
     store: Any = option(

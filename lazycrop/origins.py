@@ -25,8 +25,9 @@ from lazycrop.pictures import (
 from lazycrop.records import Mezzanine
 from lazycrop.sizes import Size
 
-# A copy that is nearly as large as the origin saves nothing.
+# A copy that is nearly as large as the origin saves nothing. libjpeg decodes at a half by itself, for little more.
 MEZZANINE_SHARE = 0.75
+MEZZANINE_SHARE_JPEG = 0.5
 
 PLACEHOLDER_CHARACTERS = 300
 
@@ -86,7 +87,7 @@ def prepare(
 def mezzanines(data: bytes, settings: RenderSettings) -> tuple[tuple[Mezzanine, bytes], ...]:
     """The mezzanines of a stored origin that has none."""
     picture = open_picture(data, settings)
-    edges = _edges(picture.width, picture.height, settings)
+    edges = _edges(picture.width, picture.height, picture.kind, settings)
     if picture.frames > 1 or not edges:
         return ()
     pixels = picture.pixels(_within(edges[0], picture.width, picture.height))
@@ -100,19 +101,19 @@ def _cascade(pixels: Pixels, format: str, settings: RenderSettings) -> tuple[tup
     kind = "jpg" if format in ("jpg", "webp") and pixels.images[0].mode != "RGBA" else "png"
     made = []
     width, height = pixels.images[0].size
-    for edge in _edges(width, height, settings):
+    for edge in _edges(width, height, format, settings):
         pixels = pixels.resized(_within(edge, width, height))
         data = save_mezzanine(pixels, kind, settings)
         made.append((Mezzanine(edge, *pixels.images[0].size, kind, len(data)), data))
     return tuple(reversed(made))
 
 
-def _edges(width: int, height: int, settings: RenderSettings) -> list[int]:
+def _edges(width: int, height: int, format: str, settings: RenderSettings) -> list[int]:
     """The edges that are worth while for an origin of these pixels, the longest first."""
     if settings.mezzanine_edges == ("none",):
         return []
-    edges = {int(edge) for edge in settings.mezzanine_edges}
-    return sorted((edge for edge in edges if edge <= MEZZANINE_SHARE * max(width, height)), reverse=True)
+    longest = max(width, height) * (MEZZANINE_SHARE_JPEG if format == "jpg" else MEZZANINE_SHARE)
+    return sorted((edge for edge in map(int, settings.mezzanine_edges) if edge <= longest), reverse=True)
 
 
 def _within(edge: int, width: int, height: int) -> tuple[int, int]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from PIL import (
     AvifImagePlugin,
@@ -47,7 +47,7 @@ QUALITY = MappingProxyType({"jpg": 80, "webp": 80, "avif": 60})
 EFFORT = MappingProxyType({"jpg": 0, "png": 3, "webp": 2, "avif": 2})
 
 # libjpeg scales while it decodes, by 1/2, 1/4 or 1/8; this many times the target must be left for Lanczos.
-DRAFT_GAP = 2
+DRAFT_GAP = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +55,13 @@ class RenderSettings:
     input_formats: tuple[str, ...] = option(
         ("jpg", "png", "webp", "avif", "gif"), "The formats that are accepted; `tiff`, `bmp` and `heic` may be added."
     )
-    quality: Mapping[str, int] = field(
-        default_factory=lambda: QUALITY,
-        metadata={
-            "help": "Quality of each lossy format, 0 to 100; those not named keep their default: `jpg=80,webp=80,avif=60`."
-        },
+    quality: Mapping[str, int] = option(
+        QUALITY, "Quality of each lossy format, 0 to 100; those not named keep their default: `jpg=80,webp=80,avif=60`."
     )
-    effort: Mapping[str, int] = field(
-        default_factory=lambda: EFFORT,
-        metadata={
-            "help": "Time spent for fewer bytes: jpg 0 or 1 (progressive), png 0 to 9, webp 0 to 6, avif 0 to 10; "
-            "those not named keep their default: `jpg=0,png=3,webp=2,avif=2`."
-        },
+    effort: Mapping[str, int] = option(
+        EFFORT,
+        "Time spent for fewer bytes: jpg 0 or 1 (progressive), png 0 to 9, webp 0 to 6, avif 0 to 10; "
+        "those not named keep their default: `jpg=0,png=3,webp=2,avif=2`.",
     )
     jpeg_subsampling: str = option("4:2:0", "Colour resolution of JPEG: `4:2:0`, or `4:4:4` for sharp coloured edges.")
     background: str = option("ffffff", "What shows through where a format has no transparency, as `rrggbb`.")
@@ -79,9 +74,9 @@ class RenderSettings:
     max_scans: int = option(100, "Most scans of a progressive JPEG; each one costs a pass over the whole picture.")
     decode_seconds: float = option(5.0, "Longest time that reading one source may take.")
     mezzanine_edges: tuple[str, ...] = option(
-        ("640", "1024", "2048"), "Longer sides of the working copies made of each image, or the one word `none`."
+        ("640", "1280", "2048"), "Longer sides of the working copies made of each image, or the one word `none`."
     )
-    mezzanine_quality: int = option(90, "JPEG quality of the working copies.")
+    mezzanine_quality: int = option(93, "JPEG quality of the working copies.")
 
 
 @dataclass(slots=True)
@@ -120,6 +115,11 @@ class _Reader(BytesIO):
         return super().read(size)
 
 
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    def _read_dpi_from_exif(self) -> None:
+        """Nobody needs it, and broken EXIF would warn through the process-wide filters."""
+
+
 # Where each format announces itself (offset, bytes) and who reads it. A plugin is called by its class, never through
 # Image.open: that one warns of large pictures through the process-wide filters, and needs plugins to be registered.
 _MAGIC: dict[str, tuple[int, re.Pattern[bytes]]] = {
@@ -133,7 +133,7 @@ _MAGIC: dict[str, tuple[int, re.Pattern[bytes]]] = {
     "bmp": (0, re.compile(rb"BM")),
 }
 _READERS: dict[str, Callable[[], Any]] = {
-    "jpg": lambda: JpegImagePlugin.JpegImageFile,
+    "jpg": lambda: _Jpeg,
     "png": lambda: PngImagePlugin.PngImageFile,
     "gif": lambda: GifImagePlugin.GifImageFile,
     "webp": lambda: WebPImagePlugin.WebPImageFile,
@@ -178,14 +178,11 @@ class Picture:
         self.image = image
         self.frames = frames
         self.decoding_seconds = 0.0
+        self.recoloured = False
         self._plays = _plays(kind, image)
         self._profile = image.info.get("icc_profile")
         self.orientation = _orientation(image)
         self.width, self.height = image.size if self.orientation < 5 else image.size[::-1]
-
-    def as_it_was(self, size: tuple[int, int]) -> bool:
-        """Pixels of this size are the source's own, but for orientation."""
-        return size == (self.width, self.height)
 
     def pixels(self, size: tuple[int, int], box: Box | None = None, frames: int | None = None) -> Pixels:
         """Decode, crop to ``box``, resize to ``size`` (both as displayed), to sRGB and upright; at most ``frames``."""
@@ -209,7 +206,9 @@ class Picture:
                 self.image.load()
                 image = self._direct()
             self.decoding_seconds += time.perf_counter() - started
-            image = to_srgb(resize(image, size, (left, top, right, bottom)), self._profile)
+            resized = resize(image, size, (left, top, right, bottom))
+            image = to_srgb(resized, self._profile)
+            self.recoloured = image is not resized
             yield _upright(image, self.orientation), int(self.image.info.get("duration") or 0)
 
     def _draft(self, size: tuple[int, int], box: Box) -> int:
@@ -352,18 +351,22 @@ def _plays(kind: str, image: Image.Image) -> int:
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    """The EXIF orientation, 1..8; 1 when there is none or it is broken. (TIFF and HEIC are turned by their readers.)"""
+    """1..8 as EXIF counts; 1 when there is none or it is broken. (TIFF and HEIC are turned by their readers.)"""
     if isinstance(image, PngImagePlugin.PngImageFile) and "exif" not in image.info:
         image.load()  # PNG may carry it after the pixels
-    if not (data := image.info.get("exif")):
-        return 1
-    try:
-        exif = Image.Exif()
-        exif.load(data)
-        orientation = exif.get(0x0112, 1)
-    except Exception:  # an EXIF block may hold anything
-        return 1
-    return orientation if orientation in range(1, 9) else 1
+    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    order: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
+
+    def number(at: int, length: int) -> int:
+        return int.from_bytes(exif[at : at + length], order)
+
+    # Read by hand: Pillow reads every entry, and warns of broken ones through the process-wide filters.
+    directory = number(4, 4)
+    for at in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
+        if number(at, 2) == 0x0112:
+            orientation = number(at + 8, 4 if number(at + 2, 2) == 4 else 2)
+            return orientation if 1 <= orientation <= 8 else 1
+    return 1
 
 
 _TRANSPOSE = {
@@ -411,17 +414,15 @@ _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Pixels in L, RGB or RGBA and sRGB. A broken or unfit profile never fails an image: it is left out of account."""
     if profile:
-        try:
+        with suppress(Exception):  # anything may be in a profile, and anything may come out of one
             image = _through_profile(image, profile)
-        except Exception:  # anything may be in a profile, and anything may come out of one
-            pass
     return image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
 
 
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
     source = ImageCms.ImageCmsProfile(BytesIO(profile))
     mode = _PROFILE_MODES[source.profile.xcolor_space.strip()]
-    if mode != image.mode and ("CMYK" in (mode, image.mode) or "LAB" in (mode, image.mode)):
+    if mode != image.mode and (mode, image.mode) not in (("RGB", "L"), ("RGB", "RGBA")):
         return image
     transform = ImageCms.buildTransform(
         source,
@@ -436,7 +437,7 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
     result = transform.apply(image.convert(mode))
     if image.mode == "RGBA":
         result.putalpha(image.getchannel("A"))
-    return result.convert("L") if mode == "L" and image.mode == "L" else result
+    return result.convert("L") if mode == "L" else result
 
 
 _PROBE = Image.merge(
@@ -509,7 +510,11 @@ def encode(pixels: Pixels, format: str, settings: RenderSettings) -> bytes:
     effort = {**EFFORT, **settings.effort}.get(format, 0)
     match format:
         case "jpg":
-            return save_jpeg(pixels.images[0], settings.jpeg_subsampling, bool(effort), quality=quality)
+            small = bool(effort)
+            return _saved(
+                pixels.images[0], "JPEG", quality=quality, subsampling=settings.jpeg_subsampling,
+                optimize=small, progressive=small,
+            )  # fmt: skip
         case "png":
             return _saved(pixels.images[0], "PNG", compress_level=effort)
         case "avif":  # in threads of its own it would take more than its share of the machine
@@ -521,39 +526,25 @@ def encode(pixels: Pixels, format: str, settings: RenderSettings) -> bytes:
     raise UnsupportedImage(f"The format {format!r} cannot be written.")
 
 
-def save_jpeg(image: Image.Image, subsampling: str | int, progressive: bool, **options: Any) -> bytes:
-    return _saved(image, "JPEG", subsampling=subsampling, optimize=progressive, progressive=progressive, **options)
-
-
 def _save_webp(pixels: Pixels, **options: Any) -> bytes:
     if len(pixels.images) == 1:
         return _saved(pixels.images[0], "WEBP", **options)
     first, *others = pixels.images
     # Browsers show a frame without a delay for 100 ms; the encoder would drop it.
     delays = [delay or 100 for delay in pixels.delays]
-    return _saved(
-        first,
-        "WEBP",
-        save_all=True,
-        append_images=others,
-        duration=delays,
-        loop=pixels.plays,
-        allow_mixed=False,
-        **options,
-    )
+    return _saved(first, "WEBP", save_all=True, append_images=others, duration=delays, loop=pixels.plays, **options)
 
 
 def _save_gif(pixels: Pixels) -> bytes:
     first, *others = [_palette(image) for image in pixels.images]
     if not others:
         return _saved(first, "GIF", optimize=False)
-    transparent = any("transparency" in image.info for image in (first, *others))
-    repeats = {} if pixels.plays == 1 else {"loop": max(0, pixels.plays - 1)}
-    delays = [round(delay, -1) for delay in pixels.delays]
-    return _saved(
-        first, "GIF", save_all=True, append_images=others, duration=delays, disposal=2 if transparent else 1,
-        optimize=False, **repeats,
-    )  # fmt: skip
+    options: dict[str, Any] = {"optimize": False, "duration": [round(delay, -1) for delay in pixels.delays]}
+    if any("transparency" in image.info for image in (first, *others)):
+        options["disposal"] = 2  # each frame on an empty canvas
+    if pixels.plays != 1:
+        options["loop"] = max(0, pixels.plays - 1)
+    return _saved(first, "GIF", save_all=True, append_images=others, **options)
 
 
 def _palette(image: Image.Image) -> Image.Image:
@@ -583,28 +574,33 @@ def is_transparent(image: Image.Image) -> bool:
 def save_origin(picture: Picture, pixels: Pixels, transparent: bool) -> tuple[str, bytes]:
     """Format and bytes of the origin that stands for ``picture``, whose decoded ``pixels`` these are."""
     source, first = picture.image, pixels.images[0]
-    unchanged = picture.as_it_was(first.size)
-    match picture.kind:
-        case "gif" | "png" if unchanged and source.mode in ("1", "P") and len(pixels.images) == 1:
-            return picture.kind, _saved(source, picture.kind.upper(), optimize=False, compress_level=3)
-        case "gif":
-            return "gif", _save_gif(pixels)
-        case "webp":
-            return "webp", _save_webp(pixels, quality=90, method=2)
-        case "jpg" if isinstance(source, JpegImagePlugin.JpegImageFile) and source.layers != 4 and unchanged:
-            sampling = JpegImagePlugin.get_sampling(source)
-            return "jpg", save_jpeg(first, sampling, False, qtables=source.quantization)
-        case "png":
-            return "png", _saved(first, "PNG", compress_level=3)
-    if transparent:
+    whole = first.size == (picture.width, picture.height)
+    if picture.kind == "gif":
+        return "gif", _save_gif(pixels)
+    if picture.kind == "webp":
+        return "webp", _save_webp(pixels, quality=90, method=2)
+    if (
+        picture.kind == "png"
+        and source.mode in ("1", "P")
+        and whole
+        and not picture.recoloured
+        and picture.orientation == 1
+    ):
+        return "png", _saved(source, "PNG", compress_level=3)
+    if picture.kind == "png" or transparent:
         return "png", _saved(first, "PNG", compress_level=3)
-    return "jpg", save_jpeg(first, "4:2:0", False, quality=92)
+    if isinstance(source, JpegImagePlugin.JpegImageFile) and source.layers < 4 and whole:
+        # The tables it was made with: nearly nothing is lost again, and it takes as many bytes as it did.
+        sampling = JpegImagePlugin.get_sampling(source)
+        return "jpg", _saved(first, "JPEG", qtables=source.quantization, subsampling=sampling, optimize=True)
+    return "jpg", _saved(first, "JPEG", quality=90, subsampling="4:2:0", optimize=True)
 
 
 def save_mezzanine(pixels: Pixels, format: str, settings: RenderSettings) -> bytes:
+    """A working copy: JPEG in full colour resolution, which counts for more than its quality; or PNG."""
     if format == "png":
         return _saved(pixels.images[0], "PNG", compress_level=1)
-    return save_jpeg(pixels.images[0], "4:2:0", False, quality=settings.mezzanine_quality)
+    return _saved(pixels.images[0], "JPEG", quality=settings.mezzanine_quality, subsampling="4:4:4", optimize=True)
 
 
 def save_tiny(pixels: Pixels, size: tuple[int, int]) -> bytes:

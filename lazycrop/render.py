@@ -11,7 +11,7 @@ from lazycrop.records import Mezzanine, Record
 from lazycrop.sizes import Size
 
 # A mezzanine is large enough when this many times the target's pixels are left of it on each axis.
-MEZZANINE_GAP = 2
+MEZZANINE_GAP = 1.25
 
 # The longest side that a file of the format can have, in pixels.
 LONGEST_SIDE = {"jpg": 65_500, "png": 65_535, "webp": 16_383, "avif": 65_535, "gif": 65_535}
@@ -59,7 +59,7 @@ def render(
     pixels = picture.pixels(inner, box, frames=None if format in ANIMATED_FORMATS else 1)
     if outer != inner:
         x, y = _gravity(size, None)
-        at = (round(_start(outer[0], inner[0], x)), round(_start(outer[1], inner[1], y)))
+        at = (int(_start(outer[0], inner[0], x) + 0.5), int(_start(outer[1], inner[1], y) + 0.5))
         background = size.background or (None if format in TRANSPARENT_FORMATS else settings.background)
         pixels = pixels.map(lambda image: padded(image, outer, at, background))
     resized = time.perf_counter()

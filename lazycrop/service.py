@@ -34,6 +34,7 @@ from lazycrop.negotiation import is_unchanged, named_formats
 from lazycrop.pictures import RenderSettings
 from lazycrop.policy import Policy
 from lazycrop.records import Record
+from lazycrop.shortcuts import Shortcuts
 from lazycrop.sizes import Size
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class LazyCrop:
         self.library = Library(self.store, self.cache, self.config)
         self.maker = Maker(self.store, self.cache, self.library, self.policy, self.config)
         self._signer = urls.Signer(self.config.secret) if self.config.secret else None
+        self._shortcuts = Shortcuts(self.config)
         self._fingerprint = _fingerprint(self.config)
 
     @classmethod
@@ -103,7 +105,9 @@ class LazyCrop:
         Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
         :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
         """
-        return self.library.store_origin(image_id, source, bound, focal)
+        record = self.library.store_origin(image_id, source, bound, focal)
+        self._shortcuts.forget()
+        return record
 
     def record(self, image_id: str, version: int | None = None) -> Record:
         """What is known of an image. Raises :class:`~lazycrop.errors.UnknownImage`."""
@@ -114,7 +118,9 @@ class LazyCrop:
 
         Images below it (``a/b`` of ``a``) stay. A job that is under way leaves nothing behind.
         """
-        return self.library.purge(image_id, version)
+        purged = self.library.purge(image_id, version)
+        self._shortcuts.forget()
+        return purged
 
     def warm(self, image_id: str, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> list[Derivative]:
         """Have sizes of an image made and stored before anybody asks; return them.
@@ -175,6 +181,10 @@ class LazyCrop:
         """
         trace = Trace()
         varies = False
+        shortcuts = self._shortcuts.table
+        plain = method == "GET" and redirect and if_none_match is None and if_modified_since is None
+        if plain and (answer := self._by_shortcut(path, query)) is not None:
+            return answer
         try:
             if method not in answers.METHODS:
                 raise MethodNotAllowed(f"The method {method[:20]!r} is not allowed; images are read with GET and HEAD.")
@@ -183,6 +193,10 @@ class LazyCrop:
             redirect = redirect and self.config.answer == "redirect"
             request = _Request(method == "HEAD", accept, if_none_match, if_modified_since, redirect)
             answer = self._permitted(asked, request, trace, mount)
+            if plain and not varies and trace.stored is not None:
+                headers = [*answer.headers, *Trace({"lookup": 0.0}, trace.status).headers()]
+                key = trace.stored if answer.status == 200 else None
+                self._shortcuts.keep(shortcuts, path, query, answer.status, headers, key, asked.until)
         except LazyCropError as error:
             if error.status >= 500:
                 logger.warning("%s %s answers %d: %s", method, path, error.status, error, exc_info=error.__cause__)
@@ -195,6 +209,18 @@ class LazyCrop:
             answer.close()
             answer.body = b""
         return answer
+
+    def _by_shortcut(self, path: str, query: str) -> Answer | None:
+        """What was answered a moment ago, if the stored object is as it was."""
+        shortcut = self._shortcuts.get(path, query)
+        if shortcut is None:
+            return None
+        if shortcut.key is None:
+            return Answer(shortcut.status, list(shortcut.headers))
+        try:
+            return Answer(shortcut.status, list(shortcut.headers), self.store.open(shortcut.key).file)
+        except LazyCropError:
+            return None
 
     def close(self) -> None:
         """Let embedded jobs finish, end threads and connections to memcached; at exit this happens by itself."""
@@ -263,7 +289,7 @@ class LazyCrop:
 
     def _stored(self, derivative: Derivative, request: _Request, freshness: Freshness, trace: Trace) -> Answer | None:
         """A redirect to the stored object, or the object itself; None when it is not there although it was."""
-        trace.status = "hit; detail=stored"
+        trace.status, trace.stored = "hit; detail=stored", derivative.key
         location = self.store.url(derivative.key) if request.redirect else None
         if location is not None:
             return answers.redirect(location, self.config.redirect_status, freshness)

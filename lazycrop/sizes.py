@@ -23,6 +23,8 @@ from lazycrop.errors import BadSize
 
 Fit = Literal["inside", "cover", "contain", "fill"]
 
+Parts = tuple[int | None, int | None, Fit, str | None, str | None, bool, int]
+
 COMPASS = ("n", "ne", "e", "se", "s", "sw", "w", "nw")
 
 _GRAMMAR = re.compile(
@@ -62,7 +64,9 @@ class Size:
         spelling = str(self)
         if self.width is None and self.height is None:
             raise BadSize(f"The size {spelling!r} has neither width nor height; {_HELP}.")
-        if not _GRAMMAR.fullmatch(spelling):
+        match = _GRAMMAR.fullmatch(spelling)
+        # The parts must be those that the spelling has: a fit of "cover-n" prints like a cover and a gravity.
+        if match is None or _parts(match) != self._parts():
             raise BadSize(f"The size {spelling!r} is malformed; {_HELP}.")
         if self.fit != "inside" and (self.width is None or self.height is None):
             raise BadSize(f"The size {spelling!r} needs both width and height, because it is {self.fit}.")
@@ -77,16 +81,10 @@ class Size:
         match = _GRAMMAR.fullmatch(text)
         if match is None:
             raise BadSize(f"The size {text[:80]!r} is malformed; {_HELP}.")
-        width, height = match["width"], match["height"]
-        return cls(
-            width=int(width) if width else None,
-            height=int(height) if height else None,
-            fit=cast(Fit, match["fit"] or "inside"),
-            gravity=match["gravity"],
-            background=match["background"],
-            enlarge=match["enlarge"] is not None,
-            dpr=int(match["dpr"] or 1),
-        )
+        return cls(*_parts(match))
+
+    def _parts(self) -> Parts:
+        return self.width, self.height, self.fit, self.gravity, self.background, self.enlarge, self.dpr
 
     def __str__(self) -> str:
         text = f"{self.width or ''}x{self.height or ''}"
@@ -135,6 +133,19 @@ class Size:
             assert self.width and self.height
             return self.width * self.dpr, self.height * self.dpr
         return self.scaled(width, height)
+
+
+def _parts(match: re.Match[str]) -> Parts:
+    width, height = match["width"], match["height"]
+    return (
+        int(width) if width else None,
+        int(height) if height else None,
+        cast(Fit, match["fit"] or "inside"),
+        match["gravity"],
+        match["background"],
+        match["enlarge"] is not None,
+        int(match["dpr"] or 1),
+    )
 
 
 def _rounded(side: Fraction) -> int:

@@ -40,6 +40,11 @@ class Asked:
     signature: str | None = None
     expires: str | None = None
 
+    @property
+    def until(self) -> int | None:
+        """When the signature expires, in Unix time; None where it does not, or there is none."""
+        return int(self.expires) if self.expires and _TIME.fullmatch(self.expires) else None
+
 
 def parse(path: str, query: str, presets: Mapping[str, Size]) -> Asked:
     """Read the part of the path below the prefix (one leading slash may stand) and the raw query string.
@@ -124,7 +129,7 @@ class Signer:
         right = [hmac.compare_digest(_signature(key, asked.derivative, expires).encode(), given) for key in self._keys]
         if not any(right):
             raise Forbidden("The signature of this URL is wrong; take the URL as the application gives it.")
-        if expires and (not _TIME.fullmatch(expires) or int(expires) < time.time()):
+        if expires and (asked.until is None or asked.until < time.time()):
             raise Forbidden("The signature of this URL has expired; take a new URL from the application.")
         return True
 

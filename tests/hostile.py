@@ -156,6 +156,7 @@ BROKEN: dict[str, Behaviour] = {
     "says two lengths": answer(PICTURE, "Content-Length: 3"),
     "sends endless header lines": repeat(_HEAD, b"X-More: z\r\n"),
     "sends an endless header": repeat(_HEAD + b"X-Long: ", b"z" * 65_536),
+    "echoes the request": raw(b"GET /cat.jpg?token=secret HTTP/1.1\r\n\r\n"),
     "speaks no HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
     "sends a gzip bomb": answer(gzip.compress(bytes(50_000_000)), "Content-Encoding: gzip"),
     "sends two encodings": answer(PICTURE, "Content-Encoding: identity", "Content-Encoding: br"),

@@ -221,7 +221,7 @@ def test_a_miss_is_the_picture_and_a_hit_a_redirect_to_it(sites: Sites) -> None:
 
 
 def test_without_a_public_url_a_hit_is_streamed(sites: Sites) -> None:
-    missed, hit = (sites.streaming.ask(f"{IMG}/cat/400x.webp") for _ in range(2))
+    missed, hit = (sites.streaming.ask(f"{IMG}/cat/x200.webp") for _ in range(2))
     assert missed.headers["cache-status"] != hit.headers["cache-status"] == "lazycrop; hit; detail=stored"
     assert hit.status == 200 and hit.body == missed.body and hit.picture.format == "WEBP"
     assert hit.headers["content-length"] == str(len(hit.body))

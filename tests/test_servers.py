@@ -34,8 +34,9 @@ from servers import (
 )
 
 if TYPE_CHECKING:
-    from conftest import Base
     from playwright.sync_api import Browser
+
+    from conftest import Base
 
 LETTERS = b"abcdefghij"
 RESET = (ConnectionResetError, BrokenPipeError)  # which of the two, depends on who is faster

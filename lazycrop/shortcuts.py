@@ -1,0 +1,70 @@
+"""Shortcuts: answers for stored sizes that were given a moment ago, ready to be given again.
+
+They spare a request all but one dictionary look-up. They last a minute at most, so that a purge by another process is
+seen by then; one by this process is seen at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lazycrop.options import option
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortcutSettings:
+    shortcut_seconds: float = option(
+        60.0, "How long a process answers for a stored size without asking the cache again."
+    )
+    shortcuts: int = option(20_000, "For how many URLs it may do so; each takes about a kilobyte.")
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """Status and headers of an answer; ``key`` of the object that is its body, None for a redirect."""
+
+    status: int
+    headers: Headers
+    key: str | None
+    until: float
+
+
+Table = dict[tuple[str, str], Shortcut]
+
+
+class Shortcuts:
+    """A bounded table from (path, query) to a shortcut."""
+
+    def __init__(self, settings: ShortcutSettings) -> None:
+        self._settings = settings
+        self.table: Table = {}
+
+    def get(self, path: str, query: str) -> Shortcut | None:
+        shortcut = self.table.get((path, query))
+        return shortcut if shortcut is not None and shortcut.until > time.monotonic() else None
+
+    def keep(
+        self, table: Table, path: str, query: str, status: int, headers: Headers, key: str | None, expires: int | None
+    ) -> None:
+        """Keep an answer, until ``expires`` (Unix time) at most.
+
+        ``table``: the one that there was when the request came in. After :meth:`forget` it is another one, and what was
+        found out before that is lost with the old one.
+        """
+        seconds = self._settings.shortcut_seconds
+        if expires is not None:
+            seconds = min(seconds, expires - time.time())
+        if seconds > 0 and self._settings.shortcuts > 0:
+            while len(table) >= self._settings.shortcuts:
+                try:
+                    table.pop(next(iter(table)), None)
+                except (StopIteration, RuntimeError):  # Another thread changed the table.
+                    break
+            table[path, query] = Shortcut(status, headers, key, time.monotonic() + seconds)
+
+    def forget(self) -> None:
+        self.table = {}
