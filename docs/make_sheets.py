@@ -41,8 +41,8 @@ STORED = {
 }
 
 
-def rendered(data: bytes, text: str, format: str = "png") -> Image.Image:
-    return Image.open(BytesIO(render(data, Size.parse(text), format, SETTINGS).data))
+def rendered(data: bytes, text: str) -> Image.Image:
+    return Image.open(BytesIO(render(data, Size.parse(text), "png", SETTINGS).data)).convert("RGB")
 
 
 def jpeg(im: Image.Image, orientation: int = 1) -> bytes:
@@ -53,58 +53,54 @@ def jpeg(im: Image.Image, orientation: int = 1) -> bytes:
     return file.getvalue()
 
 
-def sheet(cells: list[tuple[str, Image.Image]], columns: int, box: tuple[int, int]) -> Image.Image:
-    """The pictures in rows, each centred in a cell with a frame as large as ``box``, its caption below."""
+def turned(im: Image.Image, how: Image.Transpose | None) -> Image.Image:
+    return im if how is None else im.transpose(how)
+
+
+Cell = tuple[str, Image.Image]
+
+
+def sheet(rows: list[list[Cell]], box: tuple[int, int]) -> Image.Image:
+    """The pictures in rows, each centred in a frame as large as ``box``, its caption below."""
     width, height = box[0] + MARGIN, box[1] + MARGIN + CAPTION
-    rows = -(-len(cells) // columns)
-    result = Image.new("RGB", (columns * width + MARGIN, rows * height + MARGIN), PAPER)
+    result = Image.new("RGB", (max(map(len, rows)) * width + MARGIN, len(rows) * height + MARGIN), PAPER)
     draw = ImageDraw.Draw(result)
-    for i, (caption, im) in enumerate(cells):
-        left, top = MARGIN + i % columns * width, MARGIN + i // columns * height
-        at = (left + (box[0] - im.width) // 2, top + (box[1] - im.height) // 2)
-        result.paste(im, at, im if im.has_transparency_data else None)
-        draw.rectangle((left - 1, top - 1, left + box[0], top + box[1]), outline=FRAME)
-        draw.text((left, top + box[1] + 3), caption, fill=INK)
+    for y, row in enumerate(rows):
+        for x, (caption, im) in enumerate(row):
+            left, top = MARGIN + x * width, MARGIN + y * height
+            result.paste(im, (left + (box[0] - im.width) // 2, top + (box[1] - im.height) // 2))
+            draw.rectangle((left - 1, top - 1, left + box[0], top + box[1]), outline=FRAME)
+            draw.text((left, top + box[1] + 3), caption, fill=INK)
     return result
 
 
 def fits(photo: bytes) -> Image.Image:
-    """Each fit into a box of 160x160: of a photograph, of one of 120x68, and of that one with ``up``."""
+    """Each fit into a box of 160x160: of a photograph, of a small one, and of the small one with ``up``."""
     small = jpeg(rendered(photo, "120x120"))
-    cells = []
-    for name, data, more in (("large", photo, ""), ("small", small, ""), ("small", small, "-up")):
-        for fit in ("", "-cover", "-contain-bg9ec5d8", "-fill"):
-            text = f"160x160{fit}{more}"
-            im = rendered(data, text)
-            cells.append((f"{text}: {im.width}x{im.height}", im))
-    return sheet(cells, 4, (160, 160))
+    rows = []
+    for data, more in ((photo, ""), (small, ""), (small, "-up")):
+        made = {fit: rendered(data, f"160x160{fit}{more}") for fit in ("", "-cover", "-contain-bgccc", "-fill")}
+        rows.append([(f"160x160{fit}{more}: {im.width}x{im.height}", im) for fit, im in made.items()])
+    return sheet(rows, (160, 160))
 
 
 def gravities(photo: bytes) -> Image.Image:
-    """``cover`` (a square, a strip) and ``contain`` at every gravity; ``inside`` and ``fill`` have none."""
-    cells = [(text, rendered(photo, text)) for text in ("150x150", "150x150-fill")]
-    for gravity in ("", *(f"-{point}" for point in COMPASS), "-f30x40"):
-        for box, rest in (("150x150-cover", ""), ("150x50-cover", ""), ("150x150-contain", "-bg9ec5d8")):
-            text = f"{box}{gravity}{rest}"
-            cells.append((text, rendered(photo, text)))
-    return sheet(cells, 8, (150, 150))
+    """``inside`` and ``fill``, which have no gravity; ``cover`` (square, flat) and ``contain`` at every one."""
+    gravities = ["", *(f"-{point}" for point in COMPASS), "-f30x40"]
+    rows = [["140x140", "140x140-fill"]]
+    rows += [[f"140x140-cover{gravity}" for gravity in gravities]]
+    rows += [[f"140x48-cover{gravity}" for gravity in gravities]]
+    rows += [[f"140x140-contain{gravity}-bgccc" for gravity in gravities]]
+    return sheet([[(text, rendered(photo, text)) for text in row] for row in rows], (140, 140))
 
 
 def orientations(photo: bytes) -> Image.Image:
     """As stored; below it, all of it and its left part as rendered."""
-    upright = rendered(photo, "110x110").convert("RGB")
-    large = rendered(photo, "880x880").convert("RGB")
-    stored, made, cropped = [], [], []
-    for value, how in STORED.items():
-        stored.append((f"stored as {value}", turned(upright, how)))
-        data = jpeg(turned(large, how), value)
-        made.append(("110x", rendered(data, "110x")))
-        cropped.append(("80x80-cover-w", rendered(data, "80x80-cover-w")))
-    return sheet(stored + made + cropped, 8, (110, 110))
-
-
-def turned(im: Image.Image, how: Image.Transpose | None) -> Image.Image:
-    return im if how is None else im.transpose(how)
+    upright, large = rendered(photo, "110x110"), rendered(photo, "880x880")
+    rows: list[list[Cell]] = [[(f"stored as {value}", turned(upright, how)) for value, how in STORED.items()]]
+    stored = [jpeg(turned(large, how), value) for value, how in STORED.items()]
+    rows += [[(text, rendered(data, text)) for data in stored] for text in ("110x", "80x80-cover-w")]
+    return sheet(rows, (110, 110))
 
 
 def main() -> None:
@@ -113,7 +109,7 @@ def main() -> None:
     fits(photo).save(PICTURES / "fits.jpg", quality=85, optimize=True)
     gravities(photo).save(PICTURES / "gravity.jpg", quality=75, optimize=True)
     orientations(photo).save(PICTURES / "orientation.jpg", quality=85, optimize=True)
-    for fit in ("inside", "cover", "contain-bg9ec5d8", "fill"):
+    for fit in ("inside", "cover", "contain-bgccc", "fill"):
         size = Size.parse("200x150" if fit == "inside" else f"200x150-{fit}")
         name = fit.partition("-")[0]
         (PICTURES / f"{name}.jpg").write_bytes(render(photo, size, "jpg", SETTINGS).data)

@@ -77,7 +77,7 @@ class _Setting(click.Option):
         super().__init__(
             [f"{flag}/--no-{flag[2:]}" if is_switch else flag, f"setting_{field.name}"],
             default=None,
-            metavar=None if is_switch else "…",
+            metavar=None if is_switch else "VALUE",
             help=f"{field.metadata['help'].replace('`', '')}{_default(default_of(field))}",
         )
 

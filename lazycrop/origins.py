@@ -63,46 +63,50 @@ def prepare(
     ``focal``: the subject in per cent of width and height; ``auto`` looks for the part with most detail.
     Raises UnsupportedImage, BrokenImage (cut short, too), ImageTooLarge.
     """
-    picture = open_picture(data, settings)
-    width, height = Size(*bound).scaled(picture.width, picture.height)
-    pixels = picture.pixels((width, height))
-    transparent = any(is_transparent(image) for image in pixels.images)
-    if not transparent:
-        pixels = pixels.opaque()
-    format, origin = save_origin(picture, pixels, transparent)
-    return Prepared(
-        data=origin,
-        format=format,
-        width=width,
-        height=height,
-        frames=len(pixels.images),
-        transparent=transparent,
-        placeholder=_placeholder(pixels),
-        colour=_dominant_colour(pixels),
-        focal=_focal_point(pixels) if focal == "auto" else focal,
-        mezzanines=_cascade(pixels, format, settings),
-    )
+    with open_picture(data, settings) as picture:
+        width, height = Size(*bound).scaled(picture.width, picture.height)
+        pixels = picture.pixels((width, height))
+        transparent = any(is_transparent(image) for image in pixels.images)
+        if not transparent:
+            pixels = pixels.opaque()
+        format, origin = save_origin(picture, pixels, transparent)
+        return Prepared(
+            data=origin,
+            format=format,
+            width=width,
+            height=height,
+            frames=len(pixels.images),
+            transparent=transparent,
+            placeholder=_placeholder(pixels),
+            colour=_dominant_colour(pixels),
+            focal=_focal_point(pixels) if focal == "auto" else focal,
+            mezzanines=_cascade(pixels, format, (width, height), settings),
+        )
 
 
 def mezzanines(data: bytes, settings: RenderSettings) -> tuple[tuple[Mezzanine, bytes], ...]:
     """The mezzanines of a stored origin that has none."""
-    picture = open_picture(data, settings)
-    edges = _edges(picture.width, picture.height, picture.kind, settings)
-    if picture.frames > 1 or not edges:
-        return ()
-    pixels = picture.pixels(_within(edges[0], picture.width, picture.height))
-    return _cascade(pixels, picture.kind, settings)
+    with open_picture(data, settings) as picture:
+        edges = _edges(picture.width, picture.height, picture.kind, settings)
+        if picture.frames > 1 or not edges:
+            return ()
+        pixels = picture.pixels(_within(edges[0], picture.width, picture.height))
+        return _cascade(pixels, picture.kind, (picture.width, picture.height), settings)
 
 
-def _cascade(pixels: Pixels, format: str, settings: RenderSettings) -> tuple[tuple[Mezzanine, bytes], ...]:
-    """Each mezzanine is made from the next larger one. Animations have none: only their origin is animated."""
+def _cascade(
+    pixels: Pixels, format: str, size: tuple[int, int], settings: RenderSettings
+) -> tuple[tuple[Mezzanine, bytes], ...]:
+    """The mezzanines of an origin of this format and ``size``, each made from the next larger one's pixels.
+
+    Animations have none: only their origin is animated.
+    """
     if len(pixels.images) > 1:
         return ()
     kind = "jpg" if format in ("jpg", "webp") and pixels.images[0].mode != "RGBA" else "png"
     made = []
-    width, height = pixels.images[0].size
-    for edge in _edges(width, height, format, settings):
-        pixels = pixels.resized(_within(edge, width, height))
+    for edge in _edges(*size, format, settings):
+        pixels = pixels.resized(_within(edge, *size))
         data = save_mezzanine(pixels, kind, settings)
         made.append((Mezzanine(edge, *pixels.images[0].size, kind, len(data)), data))
     return tuple(reversed(made))

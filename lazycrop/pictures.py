@@ -7,9 +7,10 @@ sRGB in mode L, RGB or RGBA. Nothing of the source but its pixels survives: they
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
@@ -73,6 +74,9 @@ class RenderSettings:
     max_frames: int = option(500, "Most frames of an animation.")
     max_scans: int = option(100, "Most scans of a progressive JPEG; each one costs a pass over the whole picture.")
     decode_seconds: float = option(5.0, "Longest time that reading one source may take.")
+    pixel_memory: int = option(
+        64_000_000, "Bytes of pixels that one process works on at the same time; an image that needs more takes turns."
+    )
     mezzanine_edges: tuple[str, ...] = option(
         ("640", "1280", "2048"), "Longer sides of the working copies made of each image, or the one word `none`."
     )
@@ -107,12 +111,40 @@ class _Reader(BytesIO):
     def __init__(self, data: bytes, seconds: float) -> None:
         super().__init__(data)
         self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from now on."""
+        self._deadline = time.monotonic() + self._seconds
 
     def read(self, size: int | None = -1) -> bytes:
         if time.monotonic() > self._deadline:
             raise ImageTooLarge(f"The image takes longer than {self._seconds:g} seconds to read; make it simpler.")
         return super().read(size)
+
+
+class _Memory:
+    """So many bytes may be in use at the same time; who asks for more than are free waits, and then has them all."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._used = 0
+
+    @contextmanager
+    def use(self, wanted: int, most: int) -> Iterator[None]:
+        wanted = min(wanted, most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._used + wanted <= most)
+            self._used += wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= wanted
+                self._changed.notify_all()
+
+
+_memory = _Memory()
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
@@ -142,7 +174,8 @@ _READERS: dict[str, Callable[[], Any]] = {
     "bmp": lambda: import_module("PIL.BmpImagePlugin").BmpImageFile,
     "heic": lambda: import_module("pillow_heif").HeifImageFile,
 }
-_ANIMATED_KINDS = frozenset(("gif", "webp"))
+# Their decoders hold the whole picture several times.
+_DEAR_KINDS = frozenset(("webp", "avif", "heic"))
 
 
 @contextmanager
@@ -171,45 +204,68 @@ class Picture:
     """An opened source, of which only the header has been read.
 
     ``kind``: its format. ``width``, ``height``: as displayed. ``frames``: more than 1 for an animated GIF or WebP.
+    ``recoloured``: its pixels were not sRGB. ``timings``: seconds spent on decode and resize.
     """
 
-    def __init__(self, kind: str, image: ImageFile.ImageFile, frames: int) -> None:
+    def __init__(
+        self, kind: str, image: ImageFile.ImageFile, frames: int, orientation: int, settings: RenderSettings
+    ) -> None:
         self.kind = kind
         self.image = image
         self.frames = frames
-        self.decoding_seconds = 0.0
+        self.orientation = orientation
+        self.width, self.height = image.size if orientation < 5 else image.size[::-1]
         self.recoloured = False
+        self.timings = {"decode": 0.0, "resize": 0.0}
+        self._settings = settings
         self._plays = _plays(kind, image)
         self._profile = image.info.get("icc_profile")
-        self.orientation = _orientation(image)
-        self.width, self.height = image.size if self.orientation < 5 else image.size[::-1]
+        self._held = ExitStack()
+
+    def close(self) -> None:
+        """Let others have the memory; what :meth:`pixels` returned stays valid."""
+        del self.image
+        self._held.close()
 
     def pixels(self, size: tuple[int, int], box: Box | None = None, frames: int | None = None) -> Pixels:
         """Decode, crop to ``box``, resize to ``size`` (both as displayed), to sRGB and upright; at most ``frames``."""
         box = box or (0, 0, self.width, self.height)
         if self.orientation >= 5:
             size = (size[1], size[0])
-        result = Pixels([], [], self._plays)
-        for image, delay in self._decode(size, _stored(box, *self.image.size, self.orientation), frames):
-            result.images.append(image)
-            result.delays.append(delay)
-        return result
-
-    def _decode(self, size: tuple[int, int], box: Box, frames: int | None) -> Iterator[tuple[Image.Image, int]]:
+        frames = min(self.frames, frames or self.frames)
+        box = _stored(box, *self.image.size, self.orientation)
         fraction = self._draft(size, box)
         left, top, right, bottom = (side / fraction for side in box)
-        for number in range(min(self.frames, frames or self.frames)):
+        self._take_memory(size, frames)
+        result = Pixels([], [], self._plays)
+        for number in range(frames):
             started = time.perf_counter()
-            with _decoding():
-                if number:
-                    self.image.seek(number)
-                self.image.load()
-                image = self._direct()
-            self.decoding_seconds += time.perf_counter() - started
+            image = self._frame(number)
+            decoded = time.perf_counter()
             resized = resize(image, size, (left, top, right, bottom))
             image = to_srgb(resized, self._profile)
             self.recoloured = image is not resized
-            yield _upright(image, self.orientation), int(self.image.info.get("duration") or 0)
+            result.images.append(_upright(image, self.orientation))
+            result.delays.append(int(self.image.info.get("duration") or 0))
+            self.timings["decode"] += decoded - started
+            self.timings["resize"] += time.perf_counter() - decoded
+        return result
+
+    def _take_memory(self, size: tuple[int, int], frames: int) -> None:
+        """Wait until the picture, the half of it that is resized first, and the result fit beside others."""
+        width, height = self.image.size
+        source = width * height * (4 if self.kind in _DEAR_KINDS else 1)
+        wanted = 4 * (source + min(size[0], width) * height + size[0] * size[1] * frames)
+        self._held.enter_context(_memory.use(wanted, self._settings.pixel_memory))
+        if isinstance(self.image.fp, _Reader):
+            self.image.fp.restart()
+
+    def _frame(self, number: int) -> Image.Image:
+        with _decoding():
+            if number:
+                self.image.seek(number)
+            self.image.load()
+            return self._direct()
 
     def _draft(self, size: tuple[int, int], box: Box) -> int:
         """Have libjpeg decode at 1/2, 1/4 or 1/8 if that leaves DRAFT_GAP times the target; returns 2, 4, 8, or 1."""
@@ -238,7 +294,8 @@ class Picture:
         return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def open_picture(data: bytes, settings: RenderSettings) -> Picture:
+@contextmanager
+def open_picture(data: bytes, settings: RenderSettings) -> Iterator[Picture]:
     """Read the header of an image, and refuse what is foreign or beyond the limits before anything is decoded.
 
     Raises UnsupportedImage, BrokenImage, ImageTooLarge.
@@ -256,11 +313,17 @@ def open_picture(data: bytes, settings: RenderSettings) -> Picture:
         elif kind == "gif":
             frames = _check_gif(data, settings)
         image = _reader(kind)(_Reader(data, settings.decode_seconds))
-        image.decodermaxblock = 8192  # how often a JPEG looks at the clock
+        # How many bytes are read between looks at the clock: one scan may take few, but larger blocks decode faster.
+        image.decodermaxblock = 8192 if "progressive" in image.info else 1 << 20
         if kind == "webp":
             frames = image.n_frames
         _check_size(kind, image.size, frames, settings)
-        return Picture(kind, image, frames)
+        exif = image.info.get("exif") or (_late_exif(data) if kind == "png" else b"")
+        picture = Picture(kind, image, frames, _orientation(exif), settings)
+    try:
+        yield picture
+    finally:
+        picture.close()
 
 
 def _reader(kind: str) -> Any:
@@ -272,7 +335,7 @@ def _reader(kind: str) -> Any:
 
 def _check_size(kind: str, size: tuple[int, int], frames: int, settings: RenderSettings) -> None:
     width, height = size
-    most = settings.max_pixels_webp if kind in ("webp", "avif", "heic") else settings.max_pixels
+    most = settings.max_pixels_webp if kind in _DEAR_KINDS else settings.max_pixels
     if width * height * frames > most:
         times = f" in {frames} frames" if frames > 1 else ""
         raise ImageTooLarge(
@@ -350,11 +413,15 @@ def _plays(kind: str, image: Image.Image) -> int:
     return int(image.info.get("loop", 0))
 
 
-def _orientation(image: ImageFile.ImageFile) -> int:
+def _late_exif(data: bytes) -> bytes:
+    """The EXIF chunk of a PNG, which may come after the pixels: then Pillow would have to decode them first."""
+    at = data.rfind(b"eXIf")
+    return data[at + 4 : at + 4 + int.from_bytes(data[at - 4 : at], "big")] if at > 0 else b""
+
+
+def _orientation(exif: bytes) -> int:
     """1..8 as EXIF counts; 1 when there is none or it is broken. (TIFF and HEIC are turned by their readers.)"""
-    if isinstance(image, PngImagePlugin.PngImageFile) and "exif" not in image.info:
-        image.load()  # PNG may carry it after the pixels
-    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    exif = exif.removeprefix(b"Exif\0\0")
     order: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
 
     def number(at: int, length: int) -> int:
@@ -448,8 +515,7 @@ _PROBE = Image.merge(
 
 def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
     """Most profiles are sRGB by one name or another: one that moves no colour by more than 2 of 255 is."""
-    difference = ImageChops.difference(transform.apply(_PROBE), _PROBE)
-    return all(high <= 2 for _, high in difference.getextrema())
+    return max(ImageChops.difference(transform.apply(_PROBE), _PROBE).tobytes()) <= 2
 
 
 def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) -> Image.Image:
@@ -568,7 +634,7 @@ def _saved(image: Image.Image, format: str, **options: Any) -> bytes:
 
 
 def is_transparent(image: Image.Image) -> bool:
-    return image.mode == "RGBA" and image.getchannel("A").getextrema()[0] < 255
+    return image.mode == "RGBA" and ImageChops.invert(image.getchannel("A")).getbbox() is not None
 
 
 def save_origin(picture: Picture, pixels: Pixels, transparent: bool) -> tuple[str, bytes]:

@@ -50,23 +50,21 @@ def render(
 
     Raises UnsupportedImage, BrokenImage, ImageTooLarge; BadSize when the result would be too large.
     """
+    with open_picture(data, settings) as picture:
+        width, height = dimensions or (picture.width, picture.height)
+        inner, outer = size.scaled(width, height), size.dimensions(width, height)
+        _check_result(outer, size, format, settings)
+        box = _zoomed(crop_box(size, width, height, focal), picture.width / width, picture.height / height)
+        pixels = picture.pixels(inner, box, frames=None if format in ANIMATED_FORMATS else 1)
+        timings = picture.timings
     started = time.perf_counter()
-    picture = open_picture(data, settings)
-    width, height = dimensions or (picture.width, picture.height)
-    inner, outer = size.scaled(width, height), size.dimensions(width, height)
-    _check_result(outer, size, format, settings)
-    box = _zoomed(crop_box(size, width, height, focal), picture.width / width, picture.height / height)
-    pixels = picture.pixels(inner, box, frames=None if format in ANIMATED_FORMATS else 1)
     if outer != inner:
         x, y = _gravity(size, None)
         at = (int(_start(outer[0], inner[0], x) + 0.5), int(_start(outer[1], inner[1], y) + 0.5))
         background = size.background or (None if format in TRANSPARENT_FORMATS else settings.background)
         pixels = pixels.map(lambda image: padded(image, outer, at, background))
-    resized = time.perf_counter()
     result = encode(pixels, format, settings)
-    decode = picture.decoding_seconds
-    timings = {"decode": decode, "resize": resized - started - decode, "encode": time.perf_counter() - resized}
-    return Rendered(result, *outer, timings)
+    return Rendered(result, *outer, {**timings, "encode": time.perf_counter() - started})
 
 
 def best_source(record: Record, size: Size) -> Mezzanine | None:

@@ -83,6 +83,7 @@ class S3ImageStorage:
             **{name: credentials[name] for name in ("access_key", "secret_key") if credentials.get(name)},
             **settings,
         }
+        self._announce()
 
     def configure_webengine(self, engine: str) -> None:
         """Say what :meth:`get_requested_image` returns: wheezy, flask, pyramid, bottle, webob or django."""
@@ -93,6 +94,13 @@ class S3ImageStorage:
     def configure_memcache(self, hosts: Sequence[str]) -> None:
         """Say where memcached is: ``host:port`` each."""
         self._settings["memcached"] = tuple(hosts)
+        self._announce()
+
+    def _announce(self) -> None:
+        """Let jobs of this process find these settings by their store."""
+        if "store" in self._settings:
+            with _lock:
+                _configured[self._settings["store"]] = self._settings
 
     @property
     def images(self) -> LazyCrop:
@@ -135,6 +143,7 @@ def _size(requested: Requested) -> Size:
 
 
 _lock = threading.Lock()
+_configured: dict[str, dict[str, Any]] = {}
 _opened: dict[str, LazyCrop] = {}
 
 
@@ -151,16 +160,14 @@ def _open_images(settings: Mapping[str, Any]) -> LazyCrop:
 
 def _images_of(store: object) -> LazyCrop:
     """The LazyCrop of this store, as this process or its environment configures it; a message configures nothing."""
-    with _lock:
-        configured = [images for images in _opened.values() if images.config.store == store]
-    if configured:
-        return configured[-1]
-    settings = config.from_env()
-    if isinstance(store, str) and str(settings.get("store", "")).rstrip("/") == store.rstrip("/"):
-        return _open_images(settings)
-    raise ConfigurationError(
-        f"This worker knows no store {store!r}; configure it here too, or set LAZYCROP_STORE to it."
-    )
+    settings = _configured.get(store) if isinstance(store, str) else None
+    if settings is None:
+        settings = config.from_env()
+        if not isinstance(store, str) or str(settings.get("store", "")).rstrip("/") != store.rstrip("/"):
+            raise ConfigurationError(
+                f"This worker knows no store {store!r}; configure it here too, or set LAZYCROP_STORE to it."
+            )
+    return _open_images(settings)
 
 
 class _Dispatch:

@@ -194,6 +194,8 @@ for name, options in {
     add(PICTURES, name, lambda options=options: Picture(saved(rgb(), "JPEG", quality=92, **options)))
 add(PICTURES, "jpeg-cmyk-adobe", lambda: Picture(jpeg_cmyk(INKS, 0), PRINTED, loose=True))
 add(PICTURES, "jpeg-cmyk-progressive", lambda: Picture(jpeg_cmyk(INKS, 0, progressive=True), PRINTED, loose=True))
+INVERTED = tuple(tuple(255 - v for v in ink) for ink in INKS)
+add(PICTURES, "jpeg-cmyk-plain", lambda: Picture(jpeg_cmyk(INVERTED, None), PRINTED, loose=True))
 add(PICTURES, "jpeg-ycck", lambda: Picture(jpeg_cmyk(INKS, 2), PRINTED, loose=True))
 add(PICTURES, "jpeg-mpo", lambda: Picture(saved(rgb(), "MPO", save_all=True, append_images=[rgb(GREYS)], quality=92)))
 

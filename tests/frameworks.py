@@ -222,11 +222,18 @@ def serving(app: WSGIApplication, script_name: str = "") -> Iterator[str]:
 
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     server = waitress.create_server(app, host=HOST, port=0, url_prefix=script_name, threads=4)
-    thread = threading.Thread(target=server.run)
+    sockets, stopping = server._map, threading.Event()
+
+    def run() -> None:  # server.run() ends by a signal only.
+        while not stopping.is_set():
+            server.asyncore.loop(timeout=0.05, map=sockets, count=1)
+
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         yield f"http://{HOST}:{server.effective_port}{script_name}"
     finally:
-        server.trigger.pull_trigger(server.close)
+        stopping.set()
         thread.join(10)
         server.task_dispatcher.shutdown()
+        server.asyncore.close_all(sockets, ignore_all=True)

@@ -227,6 +227,16 @@ def test_a_scan_bomb_is_refused_without_decoding(tmp_path):
         assert result.cpu < 0.05
 
 
+def test_a_marker_without_a_length_hides_no_scans(tmp_path):
+    # TEM has no length (ITU T.81, table B.1): who takes the two bytes after it for one skips a thousand scans.
+    bomb, warm = scan_bomb(20_000), corpus.PICTURES["jpeg-progressive"]().data
+    scan = bomb[bomb.rindex(b"\xff\xda") : -2]
+    some = scan * (60_000 // len(scan))
+    hidden = b"\xff\x01" + struct.pack(">H", len(some) + 2) + some
+    bomb = scan_bomb(11)[:-2] + hidden * 4 + b"\xff\xd9"
+    assert_refused(outcome(tmp_path, bomb, warm, decode_seconds=2.0))
+
+
 def test_scans_are_counted_up_to_the_limit(tmp_path):
     warm = corpus.PICTURES["jpeg-progressive"]().data
     small = corpus.saved(corpus.rgb(), "JPEG", progressive=True)

@@ -171,6 +171,12 @@ def test_without_click_the_command_says_how_to_get_it(tmp_path: Path) -> None:
     assert done.stderr == "The command line needs click and waitress: pip install lazycrop[cli].\n"
 
 
+def test_help_is_printed_where_there_is_no_utf_8(tmp_path: Path) -> None:
+    done = lazycrop(tmp_path, "store", "--help", encoding="latin-1")
+    assert done.returncode == 0
+    assert "redis://?" in done.stdout
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_check_works_where_there_is_no_utf_8(tmp_path: Path, encoding: str) -> None:
     done = lazycrop(tmp_path, "check", encoding=encoding)

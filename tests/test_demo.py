@@ -95,7 +95,7 @@ def test_presets_and_formats_are_buttons(page: Page) -> None:
     page.get_by_role("button", name="200x100", exact=True).click()
     wait_for(page, 178, 100)
     page.get_by_role("button", name="webp").click()
-    page.wait_for_function("document.getElementById('type').textContent === 'image/webp'")
+    page.locator("#type", has_text="image/webp").wait_for()
     page.get_by_role("button", name="320x320-cover, north west").click()
     wait_for(page, 320, 320)
     assert page.input_value("#size") == "320x320-cover-nw"

@@ -8,7 +8,6 @@ import socket
 import ssl
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -717,8 +716,8 @@ def test_an_error_tells_the_caller_no_host_and_nobody_the_query(
 ) -> None:
     with Server(behave) as server, caplog.at_level(logging.DEBUG, "lazycrop"), pytest.raises(FetchError) as caught:
         fetch(f"{server.url}?token=secret", settings_for(server, download_seconds=0.2))
-    trace = "".join(traceback.format_exception(caught.value)[-1:])
-    assert "127.0.0.1" not in trace
+    assert caught.value.__context__ is None
+    assert "127.0.0.1" not in str(caught.value)
     told = [r.getMessage() for r in caplog.records if r.name == "lazycrop.fetch"]
     assert not [text for text in [str(caught.value), *told] if "secret" in text]
 
@@ -735,7 +734,7 @@ def test_an_error_tells_the_caller_no_host_and_nobody_the_query(
         "ftp://user:secret@127.0.0.1/",
     ],
 )
-def test_the_traceback_of_an_error_shows_neither_query_nor_credentials(
+def test_an_error_and_its_traceback_show_neither_query_nor_credentials(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(FetchError) as caught:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from wsgiref.util import FileWrapper
 
+from wheezy.core.descriptors import attribute
 from wheezy.http import HTTPRequest, HTTPResponse
 
 from lazycrop import Answer, ImageApp, LazyCrop, Markup
@@ -43,7 +44,9 @@ class ImageResponse(HTTPResponse):  # type: ignore[misc]
     def __call__(self, start_response: StartResponse) -> Iterable[bytes]:
         start_response(f"{self.status_code} {self._answer.reason}", self.headers)
         body = self._answer.body
-        return [body] if isinstance(body, bytes) else FileWrapper(body, 65_536)
+        if not isinstance(body, bytes):
+            return FileWrapper(body, 65_536)
+        return [body] if body else []
 
 
 def lazycrop_middleware_factory(options: dict[str, Any]) -> Callable[[HTTPRequest, Handler], HTTPResponse]:
@@ -88,6 +91,6 @@ def template_helpers(request: HTTPRequest) -> dict[str, Callable[..., str]]:
 class ImagesMixin:
     """For a handler class, before wheezy's own: ``class Page(ImagesMixin, BaseHandler)``."""
 
-    @property
+    @attribute  # type: ignore[untyped-decorator]
     def helpers(self) -> dict[str, Any]:
         return {**super().helpers, **template_helpers(self.request)}  # type: ignore[misc,attr-defined]
