@@ -78,6 +78,15 @@ def test_an_image_is_stored_warmed_and_purged(tmp_path: Path) -> None:
     assert not (tmp_path / "images/cat").exists()
 
 
+def test_a_size_that_cannot_be_made_is_a_failure_of_warm(tmp_path: Path) -> None:
+    succeeds(tmp_path, "store", "cat", photo("Fossa"))
+    for picture in (tmp_path / "images/cat").glob("*.jpg"):
+        picture.unlink()
+    done = lazycrop(tmp_path, "warm", "cat", "200x100")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("200x100: ")
+
+
 def test_a_folder_is_stored_under_the_names_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "photos/more").mkdir(parents=True)
     (tmp_path / "photos/cat.jpg").write_bytes(photo("Fossa").read_bytes())

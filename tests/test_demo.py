@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -16,7 +20,7 @@ from PIL import Image
 
 from lazycrop import LazyCrop
 from lazycrop.demo import DEMO, PHOTOGRAPH, demo_app
-from servers import HOST, free_ports, photo, running
+from servers import HOST, ROOT, free_ports, photo, running
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -179,6 +183,19 @@ def test_the_page_runs_nothing_but_its_own(chromium: Browser, demo: str) -> None
     )
     assert page.evaluate("typeof a") == "undefined"
     page.close()
+
+
+def test_what_the_demo_stored_goes_with_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lazycrop", "demo", "--port", "0"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert re.match(rf"The demo is at http://{HOST}:[0-9]+/", demo.stdout.readline())
+        [folder] = tmp_path.glob("lazycrop-demo-*")
+        assert (folder / PHOTOGRAPH / "image.json").exists()
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(20) == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")

@@ -108,9 +108,9 @@ def test_rabbitmq_carries_a_message_and_comes_back_after_a_kill(rabbitmq: Rabbit
     def carries_a_message() -> bool:
         with rabbitmq.connection() as connection:
             channel = connection.channel()
-            channel.queue_declare("lazycrop")
-            channel.basic_publish("", "lazycrop", b"meow")
-            return eventually(lambda: channel.basic_get("lazycrop", auto_ack=True)[2]) == b"meow"
+            channel.queue_declare("meow")
+            channel.basic_publish("", "meow", b"meow")
+            return eventually(lambda: channel.basic_get("meow", auto_ack=True)[2]) == b"meow"
 
     assert carries_a_message()
     rabbitmq.kill()

@@ -31,8 +31,8 @@ __all__ = ["LazyCropPlugin"]
 class LazyCropPlugin:
     """Answers for images, and gives ``lazycrop`` to callbacks that name it.
 
-    ``images``: a LazyCrop. When it is not given, one is made from ``lazycrop.*`` in ``app.config`` and from ``settings``,
-    which count more. ``keyword``: what callbacks call it.
+    ``images``: a LazyCrop; without it one is made from ``lazycrop.*`` in ``app.config`` and from ``settings``, which
+    count more. ``keyword``: what callbacks call it.
     """
 
     name = "lazycrop"

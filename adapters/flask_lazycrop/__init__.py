@@ -16,12 +16,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import click
 from flask import Blueprint, Flask, Response, current_app, has_request_context, request
 from werkzeug.routing import BaseConverter
 from werkzeug.wsgi import wrap_file
 
 import lazycrop
-from lazycrop import Answer, ImageApp, Markup
+from lazycrop import Answer, ImageApp, LazyCropError, Markup
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -51,6 +52,7 @@ class LazyCrop:
         app.extensions["lazycrop"] = images
         app.url_map.converters["lazycrop"] = _Anything
         app.register_blueprint(_blueprint(ImageApp(images)), url_prefix=images.config.prefix or None)
+        app.cli.add_command(_Commands(settings))
         for name in Markup(images).helpers:
             app.add_template_global(_helper(name), name)
 
@@ -102,3 +104,28 @@ def _helper(name: str) -> Callable[..., str]:
         return Markup(images, mount).helpers[name](*arguments, **options)
 
     return helper
+
+
+class _Commands(click.Group):
+    """The command line of lazycrop, loaded when somebody asks for it, under the settings of an application."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__("lazycrop", help="Store, warm and purge images, and more.")
+        self._settings = settings
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        from lazycrop import cli
+
+        return cli.commands.list_commands(context)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        from lazycrop import cli
+
+        context.meta["lazycrop.settings"] = self._settings
+        return cli.commands.get_command(context, name)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except LazyCropError as error:
+            raise click.ClickException(str(error)) from error

@@ -82,15 +82,17 @@ class _Response(Response):  # type: ignore[misc]
     """An Answer as it is: WebOb would make a Location absolute by what the Host header says."""
 
     def __init__(self, answer: Answer) -> None:
-        if isinstance(answer.body, bytes):
-            body = [answer.body] if answer.body else []
-        else:
-            body = FileIter(answer.body)
-        super().__init__(status=f"{answer.status} {answer.reason}", headerlist=answer.headers, app_iter=body)
+        super().__init__(status=f"{answer.status} {answer.reason}", headerlist=answer.headers, app_iter=_chunks(answer))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response(self.status, self.headerlist)
         return self.app_iter  # type: ignore[no-any-return]
+
+
+def _chunks(answer: Answer) -> Iterable[bytes]:
+    if not isinstance(answer.body, bytes):
+        return FileIter(answer.body)  # type: ignore[no-any-return]
+    return [answer.body] if answer.body else []
 
 
 def _site(request: Request) -> _Site:

@@ -15,9 +15,7 @@ pictures = WSGIMiddleware(ImageApp(images))
 names: list[str] = []  # In a database, if it is to last.
 
 
-async def application(
-    scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
-) -> None:
+async def application(scope, receive, send):
     if scope["type"] != "http":
         return
     if scope["path"].startswith("/img/"):

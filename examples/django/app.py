@@ -3,8 +3,7 @@
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
-from django.template import Library
+from django.template import Context, Engine, Library
 from django.urls import path
 
 from lazycrop import LazyCrop, Markup, Middleware
@@ -13,23 +12,26 @@ PAGE = """<!doctype html><title>Pictures</title>
 <form method="post" enctype="multipart/form-data"><input type="file" name="picture"><button>Store</button></form>
 {% for name in names %}{% lazycrop_img name "300x200-cover" alt=name %}{% endfor %}
 """
-LOADERS = [("django.template.loaders.locmem.Loader", {"page.html": PAGE})]
-ENGINE = {"BACKEND": "django.template.backends.django.DjangoTemplates"}
-TEMPLATES = [{**ENGINE, "OPTIONS": {"loaders": LOADERS, "builtins": [__name__]}}]
-settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["127.0.0.1"], TEMPLATES=TEMPLATES)
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["127.0.0.1"])
 
 images = LazyCrop(store="images", sizes=["300x200-cover", "300x200-cover@2x"])
-register = Library()  # In a project, these two lines stand in templatetags/pictures.py.
-register.simple_tag(Markup(images).img, name="lazycrop_img")
+register = Library()  # In a project, what follows stands in templatetags/pictures.py.
 names: list[str] = []  # In a database, if it is to last.
+
+
+@register.simple_tag
+def lazycrop_img(*arguments, **options):
+    return Markup(images).img(*arguments, **options)
 
 
 def page(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
-        names.append(f"picture-{len(names) + 1}")
-        images.store_origin(names[-1], request.FILES["picture"].file)
+        name = f"picture-{len(names) + 1}"
+        images.store_origin(name, request.FILES["picture"].file)
+        names.append(name)
         return HttpResponseRedirect("/")
-    return render(request, "page.html", {"names": names})
+    template = Engine(builtins=[__name__]).from_string(PAGE)
+    return HttpResponse(template.render(Context({"names": names})))
 
 
 urlpatterns = [path("", page)]
