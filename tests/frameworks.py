@@ -58,18 +58,15 @@ def flask_app(settings: Settings) -> WSGIApplication:
 
 
 def pyramid_app(settings: Settings) -> WSGIApplication:
+    from jinja2 import DictLoader
     from pyramid.config import Configurator
 
-    # Jinja2 looks for templates in files.
-    folder = Path(settings["store"]) / "templates"
-    folder.mkdir(exist_ok=True)
-    (folder / "page.jinja2").write_text(python_page("{{ ", " }}"))
-    mine = {f"lazycrop.{name}": value for name, value in settings.items()}
-    with Configurator(settings={"jinja2.directories": str(folder), **mine}) as config:
+    with Configurator(settings={f"lazycrop.{name}": value for name, value in settings.items()}) as config:
         config.include("pyramid_jinja2")
         config.include("pyramid_lazycrop")
         config.add_route("page", "/")
         config.add_view(lambda request: {}, route_name="page", renderer="page.jinja2")
+    config.get_jinja2_environment().loader = DictLoader({"page.jinja2": python_page("{{ ", " }}")})
     return config.make_wsgi_app()  # type: ignore[no-any-return]
 
 

@@ -388,7 +388,7 @@ def test_an_error_is_a_sentence_that_tells_nothing_of_the_inside(data, error):
 
 @pytest.mark.parametrize("name", corpus.PLANTED)
 def test_nothing_but_the_picture_is_in_any_output(name):
-    small, large = (corpus.PLANTED[name](corpus.rgb().resize(size)) for size in ((96, 64), (1200, 800)))
+    small, large = (corpus.PLANTED[name](corpus.rgb().resize(size)) for size in ((96, 64), (1500, 1000)))
     assert corpus.MARKER in small
     assert corpus.MARKER in large
     prepared = prepare(large, BOUND, DEFAULTS)

@@ -198,6 +198,15 @@ def test_what_the_demo_stored_goes_with_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_demo_that_cannot_listen_leaves_nothing(tmp_path: Path, demo: str) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "lazycrop", "demo", "--port", demo.rpartition(":")[2]]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Address already in use. Choose others" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WSGIApplication]:
     """The demo as an application, with the limits of a default."""

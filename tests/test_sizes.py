@@ -126,6 +126,7 @@ def sizes(sides: st.SearchStrategy[int] = SIDES) -> st.SearchStrategy[Size]:
     )
 
 
+@settings(deadline=None)
 @given(sizes())
 def test_print_then_parse_gives_the_same_size(size):
     assert Size.parse(str(size)) == size
@@ -146,7 +147,7 @@ def near_misses() -> st.SearchStrategy[str]:
     return st.one_of(st.lists(st.sampled_from(pieces), max_size=9).map("".join), changed, st.text(max_size=12))
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(near_misses())
 def test_whatever_is_accepted_is_spelled_canonically(text):
     try:
@@ -174,7 +175,7 @@ def test_no_two_spellings_mean_the_same_size():
 PICTURE_SIDES = st.one_of(st.integers(1, 40), st.integers(1, 65535))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(sizes(), PICTURE_SIDES, PICTURE_SIDES)
 @example(Size(200, 200), 3000, 2)
 @example(Size(200, 100, "cover"), 1, 65535)
