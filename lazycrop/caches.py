@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from lazycrop.derivatives import Derivative
+from lazycrop.forks import after_fork
 from lazycrop.options import option
 from lazycrop.records import BadRecord, Record, record_key
 
@@ -76,6 +77,10 @@ class ProcessCache:
 
     def __init__(self, max_bytes: int = 64_000_000) -> None:
         self._max_bytes = max_bytes
+        self._empty()
+        after_fork(self._empty)  # Leases in it are the parent's, and its lock may be held.
+
+    def _empty(self) -> None:
         self._bytes = 0
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
@@ -137,24 +142,32 @@ class Memcached:
     """
 
     def __init__(self, servers: Sequence[str], *, seconds: float = 0.2, rest_seconds: float = 5.0) -> None:
+        self._servers = tuple(servers)
+        self._seconds = seconds
+        self._rest_seconds = rest_seconds
+        self._resting: dict[str, float] = {}
+        self._connect()
+        after_fork(self._connect)  # Two processes on one socket read each other's answers.
+
+    def _connect(self) -> None:
+        """Make the clients; a connection is opened when it is first needed."""
         from pymemcache.client.base import PooledClient
 
-        self._rest_seconds = rest_seconds
+        seconds = self._seconds
         self._clients = {
             # With the default noreply=True, add() answers True to everybody. Client-side pooling never waits.
             server: PooledClient(server, connect_timeout=seconds, timeout=seconds, no_delay=True, default_noreply=False)
-            for server in servers
+            for server in self._servers
         }
-        self._resting: dict[str, float] = {}
 
     def get_many(self, group: str, keys: Sequence[str]) -> Mapping[str, bytes]:
         return self._on_server(group, lambda client: client.get_many(keys))
 
     def set(self, group: str, key: str, value: bytes, seconds: int) -> None:
-        self._on_server(group, lambda client: client.set(key, value, expire=seconds))
+        self._on_server(group, lambda client: client.set(key, value, expire=_expiry(seconds)))
 
     def add(self, group: str, key: str, value: bytes, seconds: int) -> bool:
-        return bool(self._on_server(group, lambda client: client.add(key, value, expire=seconds)))
+        return bool(self._on_server(group, lambda client: client.add(key, value, expire=_expiry(seconds))))
 
     def delete(self, group: str, key: str) -> None:
         self._on_server(group, lambda client: client.delete(key))
@@ -169,6 +182,7 @@ class Memcached:
             return ask(self._clients[server])
         except Exception as error:
             self._resting[server] = time.monotonic() + self._rest_seconds
+            self._clients[server].close()  # The other connections to it are as dead, and would each cost a rest.
             logger.warning("memcached %s failed and is left alone for %.0f s: %r", server, self._rest_seconds, error)
             raise
 
@@ -178,6 +192,11 @@ class Memcached:
         if not awake:
             raise ConnectionError("Every memcached server failed a moment ago.")
         return max(awake, key=lambda server: hashlib.blake2b(f"{server} {group}".encode(), digest_size=8).digest())
+
+
+def _expiry(seconds: int) -> int:
+    """memcached takes 0 for ever, and more than 30 days for a date."""
+    return min(max(seconds, 1), 30 * 86_400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +214,10 @@ class Hot:
 class Known:
     """What the cache knows of a derivative. ``record``: None when not known.
 
-    ``missing``: the image was not there a moment ago. ``fresh``: the record (or its lack) need not be asked for again.
+    ``fresh``: the record (or the lack of it) need not be asked for again.
     """
 
     record: Record | None
-    missing: bool
     fresh: bool
     stored: bool
     hot: Hot | None
@@ -227,7 +245,7 @@ class Cache:
 
         ``derivative``: with its version. ``current``: is the image's current record meant, or its version's own?
         """
-        record_name = _record_name(derivative, current)
+        record_name = _record_name(derivative.image_id, None if current else derivative.version)
         names = [
             record_name,
             f"marker {derivative.key}",
@@ -239,7 +257,6 @@ class Cache:
         tag = record.tag if record else ""
         return Known(
             record=record,
-            missing=record is None and fresh,
             fresh=fresh,
             stored=bool(tag) and marker == tag.encode(),
             hot=_read_hot(hot, tag),
@@ -249,22 +266,26 @@ class Cache:
     def remember(self, record: Record, current: bool) -> None:
         """Keep a record; long, because an old one is better than none while the store is down."""
         value = json.dumps([time.time() + self._settings.record_seconds, record.to_json().decode()]).encode()
-        name = record_key(record.image_id, None if current else record.version)
-        self._set(record.image_id, f"record {name}", value, self._settings.marker_seconds)
+        name = _record_name(record.image_id, None if current else record.version)
+        self._set(record.image_id, name, value, self._settings.marker_seconds)
 
-    def remember_missing(self, derivative: Derivative, current: bool) -> None:
+    def remember_missing(self, image_id: str, version: int | None) -> None:
         """Memo that an image (or this version of it) is not there."""
         seconds = self._settings.record_seconds
         value = json.dumps([time.time() + seconds, None]).encode()
-        self._set(derivative.image_id, _record_name(derivative, current), value, seconds)
+        self._set(image_id, _record_name(image_id, version), value, seconds)
 
     def forget(self, image_id: str, version: int | None = None) -> None:
         """Forget the record of an image, so that the next request asks the store."""
-        self._call("delete", image_id, f"record {record_key(image_id, version)}")
+        self._call("delete", image_id, _record_name(image_id, version))
 
     def mark_stored(self, derivative: Derivative, tag: str) -> None:
         """Set the marker; call it after a successful put only."""
         self._set(derivative.image_id, f"marker {derivative.key}", tag.encode(), self._settings.marker_seconds)
+
+    def unmark(self, derivative: Derivative) -> None:
+        """Delete the marker: the object has been deleted."""
+        self._call("delete", derivative.image_id, f"marker {derivative.key}")
 
     def stage(self, derivative: Derivative, tag: str, data: bytes, queued: bool) -> None:
         """Keep the bytes of a new derivative for followers, other hosts and the actor."""
@@ -277,9 +298,6 @@ class Cache:
         """What :meth:`stage` kept."""
         (value,) = self._get_many(derivative.image_id, [f"hot {derivative.key}"])
         return _read_hot(value, tag)
-
-    def unstage(self, derivative: Derivative) -> None:
-        self._call("delete", derivative.image_id, f"hot {derivative.key}")
 
     def lease(self, group: str, name: str) -> str | None:
         """The sole right to ``name`` for a while: a token to release it with, or None when somebody else has it."""
@@ -294,7 +312,7 @@ class Cache:
             self._call("delete", group, f"lease {name}")
 
     def count_failure(self, derivative: Derivative, tag: str) -> None:
-        """An image could not be rendered; the second time in a row puts it into quarantine."""
+        """An image could not be decoded; the second time in ``quarantine_seconds`` puts it into quarantine."""
         name = f"failures {_image_name(derivative)}"
         (value,) = self._get_many(derivative.image_id, [name])
         again = value is not None and value.decode().startswith(f"{tag} ")
@@ -338,7 +356,8 @@ class Cache:
         return getattr(self._local, operation)(*arguments)
 
     def _key(self, name: str) -> str:
-        return f"lazycrop:{self._namespace}:{hashlib.sha256(name.encode()).hexdigest()}"
+        # The number changes with the form of the values.
+        return f"lazycrop:1:{self._namespace}:{hashlib.sha256(name.encode()).hexdigest()}"
 
     def _digest(self, key: str, value: bytes) -> bytes:
         return hmac.digest(self._secret, key.encode() + b"\n" + value, hashlib.sha256)
@@ -354,8 +373,9 @@ def _image_name(derivative: Derivative) -> str:
     return record_key(derivative.image_id, derivative.version)
 
 
-def _record_name(derivative: Derivative, current: bool) -> str:
-    return f"record {record_key(derivative.image_id, None if current else derivative.version)}"
+def _record_name(image_id: str, version: int | None) -> str:
+    """``version``: None is the image's current record, wherever the store has it."""
+    return f"record {image_id} {version or 'current'}"
 
 
 def _read_record(value: bytes | None) -> tuple[Record | None, bool]:
@@ -365,7 +385,7 @@ def _read_record(value: bytes | None) -> tuple[Record | None, bool]:
     expires, content = json.loads(value)
     try:
         return (Record.from_json(content.encode()) if content else None), time.time() < expires
-    except BadRecord:
+    except BadRecord:  # Another release wrote it.
         return None, False
 
 

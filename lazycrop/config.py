@@ -68,13 +68,14 @@ class Config(
     fallback_url: str | None = option(
         None, "What pages show in place of an image that is missing; without it their helpers raise an error."
     )
-    secret: tuple[str, ...] = option((), "Keys that sign URLs: the first signs, all are accepted.")
+    secret: tuple[str, ...] = option((), "Keys that sign URLs, one a line: the first signs, all are accepted.")
     auto_formats: tuple[str, ...] = option(
         ("avif", "webp"), "What `.auto` may choose when Accept names it, best first; else the origin's own kind."
     )
     slow_formats: tuple[str, ...] = option(
         ("avif",), "Formats too dear to encode on the request path of `.auto`: the worker makes them."
     )
+    request_seconds: float = option(8.0, "How long a request may wait for stores, slots and other requests, in all.")
     follow_seconds: float = option(
         3.0, "How long to wait for bytes that another process is making, before making them here."
     )
@@ -100,7 +101,11 @@ class Config(
         if self.public_url is not None and urlsplit(self.public_url).scheme not in ("http", "https"):
             raise ConfigurationError(f"'public_url' is {self.public_url!r}; it is an absolute http or https URL.")
         if any(not secret.strip() for secret in self.secret):
-            raise ConfigurationError("'secret' holds an empty key; give long random texts.")
+            raise ConfigurationError("'secret' holds an empty key; give long random texts, one a line.")
+        if not isinstance(self.store, str | os.PathLike):
+            given = [name for name in ("public_url", "endpoint_url", "acl") if getattr(self, name) is not None]
+            if given:
+                raise ConfigurationError(f"{given[0]!r} is given beside a Store object, which has its own; drop one of them.")
 
     def __repr__(self) -> str:
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != default_of(f)}
@@ -114,14 +119,16 @@ def make_config(settings: Mapping[str, Any]) -> Config:
     Raises :class:`~lazycrop.errors.ConfigurationError` that names the key, the value and the nearest valid key.
     """
     types = get_type_hints(Config)
-    known = {f.name for f in fields(Config)}
+    known = {f.name: f for f in fields(Config)}
     values = {}
     for name, value in settings.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.0)[0]
             raise ConfigurationError(f"There is no setting {name!r}; did you mean {near!r}?")
+        if name == "secret" and isinstance(value, str):
+            value = [line.strip() for line in value.splitlines()]  # A key may hold blanks and commas.
         try:
-            values[name] = _typed(value, types[name])
+            values[name] = _at_least(_typed(value, types[name]), known[name].metadata["least"])
         except (TypeError, ValueError) as error:
             shown = "…" if name in SECRETS else repr(value)
             raise ConfigurationError(f"The setting {name!r} is {shown}, which is not {error}.") from None
@@ -188,15 +195,17 @@ def open_store(config: Config) -> Store:
     return FolderStore(url.path if url.scheme == "file" else store, public_url=config.public_url)
 
 
-def open_cache(config: Config) -> Cache:
-    """The cache that ``config.memcached`` names; stores with different names never see each other's keys."""
+def open_cache(config: Config, store: Store) -> Cache:
+    """The cache that ``config.memcached`` names; what is known of one store is never taken for another's.
+
+    A store's repr names its place, and does so alike in every process.
+    """
     shared: KeyValue | None = None
     if config.memcached:
         shared = Memcached(
             config.memcached, seconds=config.memcached_seconds, rest_seconds=config.memcached_rest_seconds
         )
-    namespace = f"{config.store!r} {config.endpoint_url!r}"
-    return Cache(shared, config, namespace=namespace, secret=config.secret[0] if config.secret else "")
+    return Cache(shared, config, namespace=repr(store), secret=config.secret[0] if config.secret else "")
 
 
 def _typed(value: Any, kind: Any) -> Any:
@@ -213,8 +222,11 @@ def _typed(value: Any, kind: Any) -> Any:
         if isinstance(value, bool):
             raise TypeError("a number")
         try:
-            return kind(value)
-        except (TypeError, ValueError):
+            number = kind(value)
+            if number != float(value):
+                raise ValueError
+            return number
+        except (TypeError, ValueError, OverflowError):
             raise ValueError("a whole number" if kind is int else "a number") from None
     if get_origin(kind) is tuple:
         return _tuple(value, get_args(kind)[0])
@@ -223,6 +235,12 @@ def _typed(value: Any, kind: Any) -> Any:
     if not isinstance(value, str | os.PathLike):
         raise TypeError("a text")
     return os.fspath(value)
+
+
+def _at_least(value: Any, least: float) -> Any:
+    if isinstance(value, int | float) and not least <= value < float("inf"):
+        raise ValueError(f"a number from {least:g} on")
+    return value
 
 
 def _bool(value: Any) -> bool:

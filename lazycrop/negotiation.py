@@ -30,5 +30,8 @@ def is_unchanged(etag: str, modified: datetime, if_none_match: str | None, if_mo
     """
     if if_none_match is not None:
         return etag.strip('"') in ETagMatcher.parse(if_none_match, strong=False)
-    since = parse_date(if_modified_since)
+    try:
+        since = parse_date(if_modified_since)
+    except (ValueError, OverflowError):  # A year that no calendar has.
+        return False
     return since is not None and modified <= since

@@ -11,11 +11,15 @@ from dataclasses import MISSING, Field, field
 from typing import Any
 
 
-def option(default: Any, help: str) -> Any:
-    """A dataclass field with this default (nothing that anybody changes) and this documentation."""
-    if isinstance(default, Mapping):  # Which dataclasses take for mutable, whatever it is.
-        return field(default_factory=lambda: default, metadata={"help": help})
-    return field(default=default, metadata={"help": help})
+def option(default: Any, help: str, *, least: float = 0) -> Any:
+    """A dataclass field with this default (nothing that anybody changes) and this documentation.
+
+    ``least``: the smallest value of a number.
+    """
+    metadata = {"help": help, "least": least}
+    if isinstance(default, Mapping):  # Dataclasses refuse every mapping as a default, because some can be changed.
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def default_of(setting: Field[Any]) -> Any:
