@@ -149,7 +149,7 @@ def gunicorn(
     command = [
         *(sys.executable, "-m", "gunicorn", f"benchmarks.apps:{app}()", "--bind", f"{HOST}:{port}"),
         *("--workers", str(workers), "--worker-class", "gthread", "--threads", str(threads)),
-        *("--keep-alive", "30", "--backlog", "2048", "--log-level", "warning", "--no-control-socket"),
+        *("--keep-alive", "30", "--backlog", "2048", "--log-level", "warning"),
     ]
     with running(command, ready=lambda: _answers(port), folder=folder, env=env) as server:
         yield server.pid, f"http://{HOST}:{port}"

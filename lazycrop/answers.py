@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from http import HTTPStatus
 from typing import BinaryIO
 
-from lazycrop.derivatives import CONTENT_TYPES
+from lazycrop.derivatives import CONTENT_TYPES, IMMUTABLE
 from lazycrop.errors import ConfigurationError, LazyCropError, MethodNotAllowed, Unavailable
 from lazycrop.options import option
 
@@ -22,7 +22,6 @@ _SECURITY = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; sandbox"),
 )
-_FOREVER = "public, max-age=31536000, immutable"
 # Until the small format is stored, so that its readers come back for it.
 _SOON = "public, max-age=60"
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -45,7 +44,7 @@ class Answer:
     """A response that no framework has seen yet.
 
     ``headers``: (name, value) pairs. ``body``: bytes, or an open binary file that whoever sends it closes;
-    empty for HEAD, 304 and redirects. ``length`` of a file: bytes, as its Content-Length says.
+    empty for HEAD, 304 and redirects.
     """
 
     status: int
@@ -71,6 +70,7 @@ class Freshness:
     """What every cacheable answer of one URL says of itself.
 
     ``etag``: quoted. ``varies``: the format was chosen by Accept. ``brief``: a better format is being made.
+    ``until``: when the URL's signature expires, in Unix time; nobody is to keep the answer for longer.
     """
 
     etag: str
@@ -79,12 +79,15 @@ class Freshness:
     max_age: int
     varies: bool = False
     brief: bool = False
+    until: int | None = None
 
     def headers(self) -> list[tuple[str, str]]:
         if self.brief:
             control = _SOON
+        elif self.until is not None:
+            control = f"private, max-age={max(0, min(self.max_age, self.until - int(time.time())))}"
         elif self.versioned:
-            control = _FOREVER
+            control = IMMUTABLE
         else:
             control = f"public, max-age={self.max_age}"
         headers = [
@@ -138,12 +141,15 @@ def error(error: LazyCropError, *, varies: bool = False) -> Answer:
 class Trace:
     """How one answer came about, for its Server-Timing and Cache-Status (RFC 9211) headers.
 
-    ``stored``: the key of the object that it redirects to, or is.
+    ``stored``: the key of the object that it redirects to, or is. ``varies``: the format is chosen by Accept.
+    ``until``: when its signature expires, in Unix time.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
-    status: str = ""
+    status: str = "fwd=bypass"
     stored: str | None = None
+    varies: bool = False
+    until: int | None = None
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
@@ -158,8 +164,6 @@ class Trace:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def headers(self) -> list[tuple[str, str]]:
-        headers = [("Cache-Status", f"lazycrop; {self.status}")] if self.status else []
-        if self.seconds:
-            timing = ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in self.seconds.items())
-            headers.append(("Server-Timing", timing))
-        return headers
+        seconds = self.seconds or {"lookup": 0.0}
+        timing = ", ".join(f"{name};dur={duration * 1000:.2f}" for name, duration in seconds.items())
+        return [("Cache-Status", f"lazycrop; {self.status}"), ("Server-Timing", timing)]

@@ -325,7 +325,7 @@ def check(settings: Settings) -> None:
     checklist = _Checklist()
     _check_store(images, checklist)
     for server in images.config.memcached:
-        cache = config.open_cache(replace(images.config, memcached=(server,)))
+        cache = config.open_cache(replace(images.config, memcached=(server,)), images.store)
         checklist.check(
             f"memcached {server} gives a lease to one owner only",
             cache.ping,

@@ -85,10 +85,7 @@ class Config(
     def __post_init__(self) -> None:
         for settings in type(self).__bases__:
             getattr(settings, "__post_init__", lambda self: None)(self)
-        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", self.prefix):
-            raise ConfigurationError(
-                f"'prefix' is {self.prefix!r}; it is a path like '/img', without a slash at its end, or empty."
-            )
+        check_prefix(self.prefix)
         if self.answer not in ("redirect", "stream"):
             raise ConfigurationError(f"'answer' is {self.answer!r}; it is 'redirect' or 'stream'.")
         for name in ("format", "auto_formats", "slow_formats"):
@@ -105,12 +102,23 @@ class Config(
         if not isinstance(self.store, str | os.PathLike):
             given = [name for name in ("public_url", "endpoint_url", "acl") if getattr(self, name) is not None]
             if given:
-                raise ConfigurationError(f"{given[0]!r} is given beside a Store object, which has its own; drop one of them.")
+                raise ConfigurationError(
+                    f"{given[0]!r} is given beside a Store object, which has its own; drop one of them."
+                )
 
     def __repr__(self) -> str:
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != default_of(f)}
         shown = ", ".join(f"{name}={'…' if name in SECRETS else repr(value)}" for name, value in changed.items())
         return f"Config({shown})"
+
+
+def check_prefix(prefix: str) -> str:
+    """Return ``prefix`` as it is, or raise :class:`~lazycrop.errors.ConfigurationError`."""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", prefix):
+        raise ConfigurationError(
+            f"'prefix' is {prefix!r}; it is a path like '/img', without a slash at its end, or empty."
+        )
+    return prefix
 
 
 def make_config(settings: Mapping[str, Any]) -> Config:

@@ -12,7 +12,7 @@ _deadline: ContextVar[float] = ContextVar("lazycrop_deadline", default=float("in
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """What the block waits for, in this thread, is over after ``seconds``. Outside of any block there is no deadline."""
+    """What the block waits for, in this thread, ends after ``seconds``. Outside of a block there is no deadline."""
     token = _deadline.set(min(time.monotonic() + seconds, _deadline.get()))
     try:
         yield

@@ -19,6 +19,9 @@ CONTENT_TYPES = {
 }
 """Every format that can be asked for, by its extension."""
 
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""The Cache-Control of what never changes: an object's key, and a URL with a version, have one content for ever."""
+
 AUTO = "auto"
 """The extension of a URL whose format is chosen by the request's Accept header."""
 

@@ -15,12 +15,14 @@ from typing import BinaryIO, Literal
 
 from lazycrop.caches import Cache, Known
 from lazycrop.config import Config
+from lazycrop.deadlines import left
 from lazycrop.derivatives import AUTO, CONTENT_TYPES, RECORD, Derivative, check_image_id, folder
 from lazycrop.errors import BadRequest, FetchError, ImageTooLarge, MissingObject, StoreUnavailable, UnknownImage
 from lazycrop.fetch import describe, fetch
 from lazycrop.flights import Flights
+from lazycrop.forks import after_fork
 from lazycrop.origins import Prepared, prepare
-from lazycrop.records import Record, record_key
+from lazycrop.records import BadRecord, Record, record_key
 from lazycrop.sizes import Size
 from lazycrop.stores import Store
 
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 Source = str | os.PathLike[str] | bytes | BinaryIO
 Focal = tuple[int, int] | Literal["auto"] | None
 
+_CLAIM = "-claim"  # No name of an image, a size or a version; it is there while a version is written.
 _RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
 _RECORD_WAIT = 10.0  # Seconds for another thread's look at the store.
 _SEEN_LIMIT = 100_000  # Image ids.
@@ -41,9 +44,13 @@ class Library:
         self._store = store
         self._cache = cache
         self._config = config
-        self._flights: Flights[Record] = Flights()
+        self._begin()
+        after_fork(self._begin)
         # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
         self._seen: dict[str, tuple[int, str]] = {}
+
+    def _begin(self) -> None:
+        self._flights: Flights[Record] = Flights()
 
     def look(self, asked: Derivative) -> tuple[Derivative, Record, Known]:
         """The derivative with its version and format, its record, and what the cache knows of it.
@@ -59,7 +66,7 @@ class Library:
             record = known.record
         else:
             record, _ = self._flights.run(
-                f"{asked.image_id} {asked.version}", lambda: self._refresh(asked, known.record), _RECORD_WAIT
+                f"{asked.image_id} {asked.version}", lambda: self._refresh(asked, known.record), left(_RECORD_WAIT)
             )
         if record is None:
             raise _unknown(asked)
@@ -95,57 +102,67 @@ class Library:
                 raise
             record = known  # An old record is better than none: what is stored can still be redirected to.
         if record is None:
-            self._cache.remember_missing(asked, current)
+            self._cache.remember_missing(asked.image_id, asked.version)
             raise _unknown(asked)
         self._cache.remember(record, current)
         return record
 
-    def store_origin(self, image_id: str, source: Source, bound: str | Size, focal: Focal) -> Record:
+    def has_origin(self, image_id: str, version: int | None) -> bool:
+        """Is there an origin of this version, whatever the records say?"""
+        place = folder(image_id, version)
+        return any(key.startswith(f"{place}origin.") for key in self._store.list(place))
+
+    def store_origin(
+        self, image_id: str, source: Source, bound: str | Size, focal: Focal, trusted: bool = True
+    ) -> Record:
         """See :meth:`lazycrop.service.LazyCrop.store_origin`."""
         check_image_id(image_id)
+        _check_focal(focal)
         box = _bound(bound)
-        data, described = self._read_source(source)
+        data, described = self._read_source(source, trusted)
         prepared = prepare(data, box, self._config, focal=focal)
-        with self._storing(image_id):
+        with self._changing(image_id):
             record = self._put(image_id, prepared, described)
+        # Somebody may have asked for this very version before it was there.
+        self._cache.remember(record, current=False)
         self._cache.remember(record, current=True)
         return self._with_url(record)
 
     def purge(self, image_id: str, version: int | None = None) -> int:
         """See :meth:`lazycrop.service.LazyCrop.purge`."""
         check_image_id(image_id)
-        current = self.read(image_id)
-        if version is not None and current is not None and version == current.version:
-            raise BadRequest(
-                f"Version {version} of {image_id!r} is its current one; store another one first, or purge the image."
-            )
-        # Records go first: without one there is no image, and a job that is under way deletes what it writes.
-        if version is None:
-            self._store.delete(record_key(image_id))
-            self._forget(image_id, None)
-            return sum(self._delete_version(image_id, found) for found in self._versions(image_id))
-        return self._delete_version(image_id, version)
+        with self._changing(image_id):
+            # Records go first: without one there is no image, and a job that is under way deletes what it writes.
+            if version is None:
+                self._store.delete(record_key(image_id))
+                self._cache.remember_missing(image_id, None)
+                return sum(self._delete_version(image_id, found) for found in self._versions(image_id))
+            current = self.read(image_id)
+            if current is not None and version == current.version:
+                raise BadRequest(
+                    f"Version {version} of {image_id!r} is its current one; store another first, or purge the image."
+                )
+            return self._delete_version(image_id, version)
 
     def _delete_version(self, image_id: str, version: int) -> int:
         place = folder(image_id, version)
         if version > 1:
             self._store.delete(record_key(image_id, version))
-            self._forget(image_id, version)
+        self._cache.remember_missing(image_id, version)
         keys = [key for key in self._store.list(place) if not key.endswith("/") and key != f"{image_id}/{RECORD}"]
         for key in keys:
             self._store.delete(key)
         return len(keys)
-
-    def _forget(self, image_id: str, version: int | None) -> None:
-        self._cache.remember_missing(Derivative(image_id, None, AUTO, version), current=version is None)
 
     def _versions(self, image_id: str) -> list[int]:
         place = folder(image_id, 1)
         folders = [key[len(place) :].rstrip("/") for key in self._store.list(place) if key.endswith("/")]
         return [1, *(int(name[1:]) for name in folders if name[:1] == "v" and name[1:].isdecimal())]
 
-    def _read_source(self, source: Source) -> tuple[bytes, str]:
+    def _read_source(self, source: Source, trusted: bool) -> tuple[bytes, str]:
         """The bytes, and in a word where they are from: never a query string, credentials or a folder."""
+        if isinstance(source, str | os.PathLike) and not trusted and "://" not in str(source):
+            raise FetchError("The source is no URL; one begins with https:// or http://.")
         limit = self._config.download_bytes
         if isinstance(source, bytes):
             data, described = source, "bytes"
@@ -165,9 +182,9 @@ class Library:
         return data, described
 
     @contextmanager
-    def _storing(self, image_id: str) -> Iterator[None]:
-        """One store of an image at a time, so that two never mix in one version."""
-        name = f"storing {image_id}"
+    def _changing(self, image_id: str) -> Iterator[None]:
+        """One store or purge of an image at a time, as far as a lease can say so."""
+        name = f"changing {image_id}"
         deadline = time.monotonic() + self._config.lease_seconds
         while (token := self._cache.lease(image_id, name)) is None and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -179,39 +196,57 @@ class Library:
 
     def _put(self, image_id: str, prepared: Prepared, source: str) -> Record:
         """Put the origin and its mezzanines, then the record; of a failure nothing stays."""
-        current = self.read(image_id)
-        record = Record(
-            image_id=image_id,
-            version=current.version + 1 if current else 1,
-            format=prepared.format,
-            width=prepared.width,
-            height=prepared.height,
-            length=len(prepared.data),
-            sha256=hashlib.sha256(prepared.data).hexdigest(),
-            stored_at=datetime.now(UTC).isoformat(),
-            source=source,
-            frames=prepared.frames,
-            transparent=prepared.transparent,
-            mezzanines=tuple(mezzanine for mezzanine, _ in prepared.mezzanines),
-            placeholder=prepared.placeholder,
-            colour=prepared.colour,
-            focal=prepared.focal,
-        )
-        objects = {record.mezzanine_key(mezzanine): (data, mezzanine.format) for mezzanine, data in prepared.mezzanines}
-        objects[record.origin_key] = (prepared.data, prepared.format)
-        put: list[str] = []
+        with self._claimed(image_id) as version:
+            record = _record(image_id, version, prepared, source)
+            objects = {
+                record.mezzanine_key(one): (data, CONTENT_TYPES[one.format]) for one, data in prepared.mezzanines
+            }
+            objects[record.origin_key] = (prepared.data, CONTENT_TYPES[record.format])
+            put: list[str] = []
+            try:
+                for key, (data, content_type) in objects.items():
+                    self._store.put(key, data, content_type)
+                    put.append(key)
+                for key in self._record_keys(record):
+                    self._store.put(key, record.to_json(), "application/json", cache_control="no-cache")
+                    put.append(key)
+            except BaseException:
+                if not self._landed(record):
+                    self._undo(put)
+                    raise
+            return record
+
+    @contextmanager
+    def _claimed(self, image_id: str) -> Iterator[int]:
+        """A version that nobody else is writing. The lease may be lost; two pictures must not mix in one version."""
+        version = self._next_version(image_id)
+        while True:
+            claim = f"{folder(image_id, version)}{_CLAIM}"
+            if self._store.put(claim, b"", "text/plain", new=True):
+                if (next_version := self._next_version(image_id)) <= version:
+                    break
+                self._undo([claim])  # Whoever wrote this version had just finished.
+                version = next_version
+            else:
+                version += 1
         try:
-            for key, (data, format) in objects.items():
-                self._store.put(key, data, CONTENT_TYPES[format])
-                put.append(key)
-            for key in dict.fromkeys((record_key(image_id, record.version), record_key(image_id))):
-                self._store.put(key, record.to_json(), "application/json", cache_control="no-cache")
-                put.append(key)
-        except BaseException:
-            if not self._landed(record):
-                self._undo(put)
-                raise
-        return record
+            yield version
+        finally:
+            self._undo([claim])
+
+    def _next_version(self, image_id: str) -> int:
+        try:
+            current = self.read(image_id)
+        except BadRecord:  # Whatever it was, its keys are not used again.
+            return max(self._versions(image_id)) + 1
+        return current.version + 1 if current else 1
+
+    def _record_keys(self, record: Record) -> list[str]:
+        """Where the record goes; not to the current one's place when a later version is there already."""
+        own, current = record_key(record.image_id, record.version), record_key(record.image_id)
+        if own == current or self._next_version(record.image_id) > record.version:
+            return [own]
+        return [own, current]
 
     def _landed(self, record: Record) -> bool:
         """Is this the current record after all? A put may succeed although its answer is lost."""
@@ -230,6 +265,26 @@ class Library:
         return replace(record, url=self._store.url(origin.key) or f"{self._config.prefix}/{origin.key}")
 
 
+def _record(image_id: str, version: int, prepared: Prepared, source: str) -> Record:
+    return Record(
+        image_id=image_id,
+        version=version,
+        format=prepared.format,
+        width=prepared.width,
+        height=prepared.height,
+        length=len(prepared.data),
+        sha256=hashlib.sha256(prepared.data).hexdigest(),
+        stored_at=datetime.now(UTC).isoformat(),
+        source=source,
+        frames=prepared.frames,
+        transparent=prepared.transparent,
+        mezzanines=tuple(mezzanine for mezzanine, _ in prepared.mezzanines),
+        placeholder=prepared.placeholder,
+        colour=prepared.colour,
+        focal=prepared.focal,
+    )
+
+
 def _resolve(asked: Derivative, version: int, kind: str) -> Derivative:
     return replace(asked, version=asked.version or version, format=kind if asked.format == AUTO else asked.format)
 
@@ -237,6 +292,15 @@ def _resolve(asked: Derivative, version: int, kind: str) -> Derivative:
 def _unknown(asked: Derivative) -> UnknownImage:
     version = f" in version {asked.version}" if asked.version else ""
     return UnknownImage(f"There is no image {asked.image_id!r}{version}.")
+
+
+def _check_focal(focal: object) -> None:
+    match focal:
+        case None | "auto":
+            return
+        case (int(x), int(y)) if 0 <= x <= 100 and 0 <= y <= 100:
+            return
+    raise BadRequest(f"The focal point {focal!r} is malformed; it is (x, y) in whole per cent, or 'auto'.")
 
 
 def _bound(bound: str | Size) -> tuple[int, int]:

@@ -13,9 +13,11 @@ from typing import Any
 
 from lazycrop.caches import Cache
 from lazycrop.config import Config
-from lazycrop.derivatives import CONTENT_TYPES, Derivative
-from lazycrop.errors import ImageError, MissingObject, Overloaded, UnknownImage
+from lazycrop.deadlines import left
+from lazycrop.derivatives import AUTO, CONTENT_TYPES, Derivative
+from lazycrop.errors import BadRequest, BrokenImage, MissingObject, Overloaded, UnknownImage, UnsupportedImage
 from lazycrop.flights import Flights
+from lazycrop.forks import after_fork
 from lazycrop.library import Library
 from lazycrop.policy import Policy
 from lazycrop.records import Record
@@ -25,9 +27,11 @@ from lazycrop.tasks import Queue, open_queue
 
 logger = logging.getLogger(__name__)
 
-_STORE = "store"  # The actor that stores a derivative.
+STORE = "store"
+"""The name of the actor that stores a derivative."""
+
 _POLL = 0.02  # Seconds between two looks for another process's bytes.
-_FLIGHT_SECONDS = 30.0  # Longest wait for another thread: its store, its follow, its slot and its render.
+_ACTOR_WAIT = 30.0  # Seconds that an actor waits for a slot: nobody waits for it, and its job is not to be lost.
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +55,23 @@ class Maker:
         self._library = library
         self._policy = policy
         self._config = config
-        self._flights: Flights[Made] = Flights()
-        self._slots = threading.BoundedSemaphore(config.renders or os.cpu_count() or 1)
-        self._lock = threading.Lock()
         self._queue: Queue | None = None
+        self._begin()
+        after_fork(self._begin)  # Whoever held a slot, a flight or the lock stayed with the parent.
         if not isinstance(config.broker, str):
             self.queue  # An application's own broker knows the actors from the start.
+
+    def _begin(self) -> None:
+        self._flights: Flights[Made] = Flights()
+        self._slots = threading.BoundedSemaphore(self._config.renders or os.cpu_count() or 1)
+        self._lock = threading.Lock()
 
     @property
     def queue(self) -> Queue:
         """The queue to the actors; opened when first needed."""
         with self._lock:
             if self._queue is None:
-                self._queue = open_queue(self._config, {_STORE: self.store_derivative})
+                self._queue = open_queue(self._config, {STORE: self.store_derivative})
             return self._queue
 
     def close(self) -> None:
@@ -80,22 +88,16 @@ class Maker:
         :class:`~lazycrop.errors.StoreUnavailable`, :class:`~lazycrop.errors.UnknownImage`.
         """
         made, led = self._flights.run(
-            _lease(derivative, record), lambda: self._lead(derivative, record), _FLIGHT_SECONDS
+            _lease(derivative, record), lambda: self._lead(derivative, record), left(self._config.request_seconds)
         )
         return made if led else replace(made, collapsed=True, timings={})
 
-    def order(self, derivative: Derivative, record: Record) -> bool:
-        """Have ``derivative`` made and stored without waiting for it. True when it is stored already."""
+    def order(self, derivative: Derivative, record: Record) -> None:
+        """Have ``derivative`` made and stored without waiting for it."""
         lease = _lease(derivative, record)
         token = self._cache.lease(derivative.image_id, lease)
-        if token is None:
-            return False
-        if self._store.exists(derivative.key):
-            self._cache.mark_stored(derivative, record.tag)
-            return True
-        if not self.enqueue(derivative):
+        if token is not None and not self.enqueue(derivative):
             self._cache.release(derivative.image_id, lease, token)
-        return False
 
     def store_hot(self, derivative: Derivative, record: Record, data: bytes) -> None:
         """Have bytes stored that are hot because no broker took them when they were made."""
@@ -104,20 +106,29 @@ class Maker:
             self._hand_over(derivative, record, data, lease, token)
 
     def enqueue(self, derivative: Derivative) -> bool:
-        """Ask an actor to store ``derivative``; False when the broker does not take it."""
-        return self.queue.send(_STORE, derivative.to_message())
+        """Ask an actor to store ``derivative``; False when the broker does not take it. Raises nothing."""
+        try:
+            return self.queue.send(STORE, derivative.to_message())
+        except Exception:  # The picture is never worse for a queue that cannot be opened, whatever it raises.
+            logger.exception("the job for %s could not be queued", derivative.key)
+            return False
 
     def store_derivative(self, message: Any) -> None:
         """What the actor does. Safe to repeat: an object that is there stays as it is."""
         derivative = Derivative.from_message(message)
+        if derivative.size is None or derivative.format == AUTO:
+            raise BadRequest(f"The message {derivative.key!r} is no size in a format; only those are stored by a job.")
         self._policy.check(derivative)
         record = self._library.read(derivative.image_id, derivative.version)
-        if record is None:
-            return  # Purged or replaced since it was asked for.
+        if record is None:  # Purged or replaced since it was asked for, perhaps after an earlier try had put it.
+            if not self._library.has_origin(derivative.image_id, derivative.version):
+                self._store.delete(derivative.key)
+            return
         self._put(derivative, record)
         now = self._library.read(derivative.image_id, derivative.version)
-        if now is None or now.tag != record.tag:
-            self._store.delete(derivative.key)  # Purged or replaced while it was made: leave nothing behind.
+        if now is None or now.tag != record.tag:  # Purged or replaced while it was made: leave nothing behind.
+            self._store.delete(derivative.key)
+            self._cache.unmark(derivative)
         else:
             self._cache.mark_stored(derivative, record.tag)
 
@@ -125,7 +136,7 @@ class Maker:
         staged = self._cache.staged(derivative, record.tag)
         data = staged.data if staged else None
         if data is None and not self._store.exists(derivative.key):
-            data = self._render(derivative, record, {})
+            data = self._render(derivative, record, {}, _ACTOR_WAIT)
         if data is not None and self._store.put(derivative.key, data, CONTENT_TYPES[derivative.format], new=True):
             logger.info("stored %s, %d bytes", derivative.key, len(data))
 
@@ -137,9 +148,11 @@ class Maker:
                 return Made(data, collapsed=True)
             if self._store.exists(derivative.key):
                 self._cache.mark_stored(derivative, record.tag)
+                if token is not None:
+                    self._cache.release(derivative.image_id, lease, token)
                 return Made(None)
             timings: dict[str, float] = {}
-            data = self._render(derivative, record, timings)
+            data = self._render(derivative, record, timings, left(self._config.render_wait_seconds))
         except BaseException:
             if token is not None:
                 self._cache.release(derivative.image_id, lease, token)
@@ -147,11 +160,13 @@ class Maker:
         if token is not None:
             with _measured(timings, "enqueue"):
                 self._hand_over(derivative, record, data, lease, token)
+        else:  # The holder of the lease is late or dead: spare the others the wait.
+            self._cache.stage(derivative, record.tag, data, queued=False)
         return Made(data, timings=timings)
 
     def _follow(self, derivative: Derivative, record: Record) -> bytes | None:
         """The bytes that the holder of the lease stages, None when they do not come in time or are too many."""
-        deadline = time.monotonic() + self._config.follow_seconds
+        deadline = time.monotonic() + left(self._config.follow_seconds)
         while time.monotonic() < deadline:
             hot = self._cache.staged(derivative, record.tag)
             if hot is not None:
@@ -166,12 +181,12 @@ class Maker:
             self._cache.stage(derivative, record.tag, data, queued=False)
             self._cache.release(derivative.image_id, lease, token)
 
-    def _render(self, derivative: Derivative, record: Record, timings: dict[str, float]) -> bytes:
+    def _render(self, derivative: Derivative, record: Record, timings: dict[str, float], wait: float) -> bytes:
         assert derivative.size is not None
         with _measured(timings, "fetch"):
             source = self._source(derivative, record)
         try:
-            with self._slot():
+            with self._slot(wait):
                 rendered = render(
                     source,
                     derivative.size,
@@ -180,7 +195,7 @@ class Maker:
                     focal=record.focal,
                     dimensions=(record.width, record.height),
                 )
-        except ImageError:
+        except (BrokenImage, UnsupportedImage):  # And none that a busy machine may cause: time and memory.
             self._cache.count_failure(derivative, record.tag)
             raise
         timings.update(rendered.timings)
@@ -204,13 +219,14 @@ class Maker:
             raise UnknownImage(f"The origin of {record.image_id!r} is gone; store the image again.") from None
 
     @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if not self._slots.acquire(timeout=self._config.render_wait_seconds):
+    def _slot(self, wait: float) -> Iterator[None]:
+        slots = self._slots
+        if not slots.acquire(timeout=wait):
             raise Overloaded("All renders that this process does at once are taken; ask again in a moment.")
         try:
             yield
         finally:
-            self._slots.release()
+            slots.release()
 
 
 def _lease(derivative: Derivative, record: Record) -> str:

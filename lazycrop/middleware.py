@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import quote
 
 from lazycrop.answers import Answer
+from lazycrop.config import check_prefix
 from lazycrop.errors import ConfigurationError
 from lazycrop.policy import CLOSED
 from lazycrop.service import LazyCrop
@@ -40,26 +42,31 @@ class ImageApp:
             accept=get("HTTP_ACCEPT"),
             if_none_match=get("HTTP_IF_NONE_MATCH"),
             if_modified_since=get("HTTP_IF_MODIFIED_SINCE"),
-            mount=get("SCRIPT_NAME", "") + prefix,
+            mount=_quoted(get("SCRIPT_NAME", "")) + prefix,
         )
 
 
 class Middleware:
     """A WSGI application in front of ``app``: what is below ``prefix`` is an image, all else reaches ``app`` untouched.
 
-    ``prefix``: that of the images' settings when not given.
+    ``prefix``: that of the images' settings when not given. ``images.url()`` makes URLs below theirs, so say it there.
     """
 
     def __init__(self, app: WSGIApplication, images: LazyCrop, prefix: str | None = None) -> None:
         self._app = app
         self._images = ImageApp(images)
-        self._prefix = images.config.prefix if prefix is None else prefix.rstrip("/")
+        self._prefix = images.config.prefix if prefix is None else check_prefix(prefix)
         self._below = f"{self._prefix}/"
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not environ["PATH_INFO"].startswith(self._below):
+        if not environ.get("PATH_INFO", "").startswith(self._below):
             return self._app(environ, start_response)
         return send(self._images.answer(environ, self._prefix), environ, start_response)
+
+
+def _quoted(script_name: str) -> str:
+    """As it was in the URL: WSGI hands it over decoded (PEP 3333)."""
+    return quote(script_name, safe="/;=,", encoding="latin-1") if script_name else ""
 
 
 def send(answer: Answer, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -114,10 +114,8 @@ def _cascade(
 
 def _edges(width: int, height: int, format: str, settings: RenderSettings) -> list[int]:
     """The edges that are worth while for an origin of these pixels, the longest first."""
-    if settings.mezzanine_edges == ("none",):
-        return []
     longest = max(width, height) * (MEZZANINE_SHARE_JPEG if format == "jpg" else MEZZANINE_SHARE)
-    return sorted((edge for edge in map(int, settings.mezzanine_edges) if edge <= longest), reverse=True)
+    return sorted((edge for edge in settings.mezzanine_edges if edge <= longest), reverse=True)
 
 
 def _within(edge: int, width: int, height: int) -> tuple[int, int]:

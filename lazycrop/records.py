@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from lazycrop.derivatives import RECORD, folder
+from lazycrop.derivatives import CONTENT_TYPES, RECORD, folder
 from lazycrop.errors import LazyCropError
 
 
@@ -80,6 +80,18 @@ class Record:
         """When the origin was stored; the Last-Modified of all that is made from it."""
         return datetime.fromisoformat(self.stored_at).astimezone(UTC).replace(microsecond=0)
 
+    def _is_sound(self) -> bool:
+        """Are the parts of the types and values that all else relies on? Others may write to the bucket."""
+        numbers = (self.version, self.width, self.height, self.length, self.frames)
+        kinds = (self.format, *(mezzanine.format for mezzanine in self.mezzanines))
+        edges = [n for one in self.mezzanines for n in (one.edge, one.width, one.height, one.length)]
+        return (
+            all(type(number) is int and number > 0 for number in (*numbers, *edges))
+            and all(kind in CONTENT_TYPES for kind in kinds)
+            and all(isinstance(text, str) for text in (self.image_id, self.sha256, self.stored_at, self.source))
+            and all(isinstance(text, str | None) for text in (self.placeholder, self.colour))
+        )
+
     def to_json(self) -> bytes:
         """The stored form, without ``url``."""
         content = asdict(replace(self, url=""))
@@ -101,6 +113,8 @@ class Record:
                 x, y = content["focal"]
                 content["focal"] = (int(x), int(y))
             record = cls(**content)
+            if not record._is_sound():
+                raise ValueError
             record.modified
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise BadRecord("A stored record is not readable; store the image again.") from error

@@ -15,8 +15,10 @@ from typing import Any
 
 from lazycrop import answers, config, urls
 from lazycrop.answers import Answer, Freshness, Trace
+from lazycrop.deadlines import deadline
 from lazycrop.derivatives import AUTO, Derivative
 from lazycrop.errors import (
+    BadRequest,
     Forbidden,
     LazyCropError,
     MethodNotAllowed,
@@ -33,7 +35,7 @@ from lazycrop.making import Maker
 from lazycrop.negotiation import is_unchanged, named_formats
 from lazycrop.pictures import RenderSettings
 from lazycrop.policy import Policy
-from lazycrop.records import Record
+from lazycrop.records import BadRecord, Record
 from lazycrop.shortcuts import Shortcuts
 from lazycrop.sizes import Size
 
@@ -45,12 +47,15 @@ Asks = str | Size | tuple[int | None, int | None]
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What a request says beside its URL."""
+    """What a request says."""
 
-    head: bool
+    method: str
+    path: str
+    query: str
     accept: str | None
     if_none_match: str | None
     if_modified_since: str | None
+    mount: str | None
     redirect: bool
 
     def has(self, freshness: Freshness) -> bool:
@@ -71,10 +76,11 @@ class LazyCrop:
         self.config = config.make_config(settings)
         self.policy = Policy(self.config)
         self.store = config.open_store(self.config)
-        self.cache = config.open_cache(self.config)
+        self.cache = config.open_cache(self.config, self.store)
         self.library = Library(self.store, self.cache, self.config)
         self.maker = Maker(self.store, self.cache, self.library, self.policy, self.config)
         self._signer = urls.Signer(self.config.secret) if self.config.secret else None
+        self._auto_formats = [format for format in self.config.auto_formats if format in self.config.formats]
         self._shortcuts = Shortcuts(self.config)
         self._fingerprint = _fingerprint(self.config)
 
@@ -94,20 +100,28 @@ class LazyCrop:
         return cls(**config.from_env())
 
     def store_origin(
-        self, image_id: str, source: Source, bound: str | Size = "4000x4000", *, focal: Focal = None
+        self,
+        image_id: str,
+        source: Source,
+        bound: str | Size = "4000x4000",
+        *,
+        focal: Focal = None,
+        trusted: bool = True,
     ) -> Record:
         """Store an image; return its record when everything of it is stored.
 
         ``source``: an http(s) URL, a path, bytes, or a binary file object. ``bound``: the box in pixels that the
         origin is shrunk to. ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``.
-        An id that exists gets a new version.
+        An id that exists gets a new version. ``trusted``: say False when ``source`` is a visitor's text, so that it is
+        taken for a URL only, and never for a file of this machine.
 
         Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
         :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
         """
-        record = self.library.store_origin(image_id, source, bound, focal)
-        self._shortcuts.forget()
-        return record
+        try:
+            return self.library.store_origin(image_id, source, bound, focal, trusted)
+        finally:
+            self._shortcuts.forget()
 
     def record(self, image_id: str, version: int | None = None) -> Record:
         """What is known of an image. Raises :class:`~lazycrop.errors.UnknownImage`."""
@@ -118,9 +132,10 @@ class LazyCrop:
 
         Images below it (``a/b`` of ``a``) stay. A job that is under way leaves nothing behind.
         """
-        purged = self.library.purge(image_id, version)
-        self._shortcuts.forget()
-        return purged
+        try:
+            return self.library.purge(image_id, version)
+        finally:
+            self._shortcuts.forget()
 
     def warm(self, image_id: str, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> list[Derivative]:
         """Have sizes of an image made and stored before anybody asks; return them.
@@ -129,12 +144,16 @@ class LazyCrop:
         :class:`~lazycrop.errors.Unavailable` when the broker does not take the jobs.
         """
         record = self.record(image_id)
-        kinds = [record.format if format == AUTO else format for format in formats or (self.config.format,)]
+        if isinstance(sizes, str) or isinstance(formats, str):
+            raise BadRequest("One text is given for several sizes or formats; give a list.")
+        kinds: list[str] = []
+        for format in formats or (self.config.format,):
+            kinds += [*self._auto_formats, record.format] if format == AUTO else [format]
         wanted = [Derivative(image_id, self._size(size), kind, record.version) for size in sizes for kind in kinds]
         for derivative in wanted:
             self.policy.check(derivative)
-            if not self.maker.enqueue(derivative):
-                raise Unavailable("The broker does not take jobs; start it, or check the setting 'broker'.")
+            if derivative.size is not None and not self.maker.enqueue(derivative):
+                raise Unavailable(f"The job for {derivative.key!r} was not taken, or failed; the log says why.")
         return wanted
 
     def url(
@@ -179,36 +198,43 @@ class LazyCrop:
         ``mount``: as for :meth:`url`. ``redirect``: False gets what is stored itself, whatever the settings say.
         Raises nothing: an error is an answer too.
         """
-        trace = Trace()
-        varies = False
+        # Then another client's answer is as good for this one.
+        is_plain = method == "GET" and redirect and if_none_match is None and if_modified_since is None
         shortcuts = self._shortcuts.table
-        plain = method == "GET" and redirect and if_none_match is None and if_modified_since is None
-        if plain and (answer := self._by_shortcut(path, query)) is not None:
-            return answer
-        try:
-            if method not in answers.METHODS:
-                raise MethodNotAllowed(f"The method {method[:20]!r} is not allowed; images are read with GET and HEAD.")
-            asked = urls.parse(path, query, self.policy.presets)
-            varies = asked.derivative.format == AUTO
-            redirect = redirect and self.config.answer == "redirect"
-            request = _Request(method == "HEAD", accept, if_none_match, if_modified_since, redirect)
-            answer = self._permitted(asked, request, trace, mount)
-            if plain and not varies and trace.stored is not None:
-                headers = [*answer.headers, *Trace({"lookup": 0.0}, trace.status).headers()]
-                key = trace.stored if answer.status == 200 else None
-                self._shortcuts.keep(shortcuts, path, query, answer.status, headers, key, asked.until)
-        except LazyCropError as error:
-            if error.status >= 500:
-                logger.warning("%s %s answers %d: %s", method, path, error.status, error, exc_info=error.__cause__)
-            answer = answers.error(error, varies=varies)
-        except Exception:
-            logger.exception("%s %s failed", method, path)
-            answer = answers.error(LazyCropError("Something went wrong here; the log says what."), varies=varies)
+        if is_plain and (ready := self._by_shortcut(path, query)) is not None:
+            return ready
+        redirect = redirect and self.config.answer == "redirect"
+        request = _Request(method, path, query, accept, if_none_match, if_modified_since, mount, redirect)
+        trace = Trace()
+        with deadline(self.config.request_seconds):
+            answer = self._answer_or_error(request, trace)
+        if is_plain and trace.stored is not None and not trace.varies:
+            self._shortcuts.keep(shortcuts, (path, query), answer, trace)
         answer.headers += trace.headers()
         if method == "HEAD":
             answer.close()
             answer.body = b""
         return answer
+
+    def close(self) -> None:
+        """Let embedded jobs finish, end threads and connections to memcached; at exit this happens by itself."""
+        self.maker.close()
+        self.cache.close()
+
+    def _answer_or_error(self, request: _Request, trace: Trace) -> Answer:
+        try:
+            return self._permitted(request, trace)
+        except LazyCropError as error:
+            failure = error
+            if error.status >= 500:
+                logger.warning("%s %r answers %d: %s", request.method, request.path, error.status, error, exc_info=True)
+        except Exception:
+            failure = LazyCropError()
+            logger.exception("%s %r failed", request.method, request.path)
+        if failure.status == 500:  # Its text may tell of the infrastructure.
+            failure = LazyCropError("Something went wrong here; the log says what.")
+        trace.status, trace.stored = f"fwd=bypass; detail={failure.code}", None
+        return answers.error(failure, varies=trace.varies)
 
     def _by_shortcut(self, path: str, query: str) -> Answer | None:
         """What was answered a moment ago, if the stored object is as it was."""
@@ -218,60 +244,69 @@ class LazyCrop:
         if shortcut.key is None:
             return Answer(shortcut.status, list(shortcut.headers))
         try:
-            return Answer(shortcut.status, list(shortcut.headers), self.store.open(shortcut.key).file)
-        except LazyCropError:
+            opened = self.store.open(shortcut.key)
+        except Exception:  # The long way says what it is.
             return None
+        if opened.length != shortcut.length:
+            opened.file.close()
+            return None
+        return Answer(shortcut.status, list(shortcut.headers), opened.file)
 
-    def close(self) -> None:
-        """Let embedded jobs finish, end threads and connections to memcached; at exit this happens by itself."""
-        self.maker.close()
-        self.cache.close()
-
-    def _permitted(self, asked: urls.Asked, request: _Request, trace: Trace, mount: str | None) -> Answer:
+    def _permitted(self, request: _Request, trace: Trace) -> Answer:
         """The answer where policy allows what is asked, or something near it."""
+        if request.method not in answers.METHODS:
+            raise MethodNotAllowed(
+                f"The method {request.method[:20]!r} is not allowed; images are read with GET and HEAD."
+            )
+        asked = urls.parse(request.path, request.query, self.policy.presets)
         derivative = asked.derivative
+        trace.varies = derivative.format == AUTO and derivative.size is not None  # An origin has its own format only.
+        trace.until = asked.until
         self.policy.check(derivative)
         if not (self._signer and self._signer.verify(asked)) and not self.policy.lists(derivative):
             snapped = self._snapped(derivative)
             if snapped is None:
                 raise self._not_allowed(derivative)
-            return answers.elsewhere(self._location(snapped, mount))
-        if derivative.format == AUTO:
+            return answers.elsewhere(self._location(snapped, request.mount))
+        if trace.varies:
             return self._negotiated(derivative, request, trace)
         return self._found_or_made(derivative, request, trace)
 
     def _negotiated(self, asked: Derivative, request: _Request, trace: Trace) -> Answer:
         """The best format that the client names; a slow one only when it is stored, and a fast one until then."""
-        named = named_formats(request.accept, self.config.auto_formats)
+        named = named_formats(request.accept, self._auto_formats)
         fast = next((format for format in named if format not in self.config.slow_formats), AUTO)
         if not named or named[0] == fast:
-            return self._found_or_made(replace(asked, format=fast), request, trace, varies=True)
+            return self._found_or_made(replace(asked, format=fast), request, trace)
         best = replace(asked, format=named[0])
         with trace.measure("lookup"):
             derivative, record, known = self.library.look(best)
-        if known.stored or self.maker.order(derivative, record):
-            return self._found_or_made(best, request, trace, varies=True)
-        return self._found_or_made(replace(asked, format=fast), request, trace, varies=True, brief=True)
+        if known.stored:
+            return self._found_or_made(best, request, trace)
+        if request.method == "GET":
+            self.maker.order(derivative, record)
+        return self._found_or_made(replace(asked, format=fast), request, trace, brief=True)
 
-    def _found_or_made(
-        self, asked: Derivative, request: _Request, trace: Trace, *, varies: bool = False, brief: bool = False
-    ) -> Answer:
+    def _found_or_made(self, asked: Derivative, request: _Request, trace: Trace, *, brief: bool = False) -> Answer:
         """304, the stored object, the hot bytes, or bytes made now: the first of them that there is."""
         with trace.measure("lookup"):
             derivative, record, known = self.library.look(asked)
+        if derivative.size is None and derivative.format != record.format:
+            raise NotFound(f"The origin of {asked.image_id!r} is a {record.format}: ask for origin.{record.format}.")
+        if derivative.size is not None and derivative.format not in self.config.formats:
+            return self._found_or_made(replace(asked, format=self.config.formats[0]), request, trace, brief=brief)
         freshness = Freshness(
             etag=derivative.etag(record.tag, self._fingerprint),
             modified=record.modified,
             versioned=asked.version is not None,
             max_age=self.config.max_age,
-            varies=varies,
+            varies=trace.varies,
             brief=brief,
+            until=trace.until,
         )
         if request.has(freshness):
             trace.status = "hit; detail=not-modified"
             return answers.not_modified(freshness)
-        if derivative.size is None and derivative.format != record.format:
-            raise NotFound(f"The origin of {asked.image_id!r} is a {record.format}: ask for origin.{record.format}.")
         if (known.stored or derivative.size is None) and (
             stored := self._stored(derivative, request, freshness, trace)
         ):
@@ -282,22 +317,27 @@ class LazyCrop:
             trace.status = "hit; detail=hot"
             return answers.picture(known.hot.data, len(known.hot.data), derivative.format, freshness)
         if known.quarantined:
-            raise Quarantined(f"The image {asked.image_id!r} could not be rendered; it is tried again in some minutes.")
-        if request.head:
+            minutes = -(-self.config.quarantine_seconds // 60)
+            raise Quarantined(
+                f"The image {asked.image_id!r} could not be decoded; it is tried again in {minutes} minutes."
+            )
+        if request.method == "HEAD":
             return self._promised(derivative, request, freshness, trace)
         return self._made(derivative, record, request, freshness, trace)
 
     def _stored(self, derivative: Derivative, request: _Request, freshness: Freshness, trace: Trace) -> Answer | None:
         """A redirect to the stored object, or the object itself; None when it is not there although it was."""
-        trace.status, trace.stored = "hit; detail=stored", derivative.key
         location = self.store.url(derivative.key) if request.redirect else None
         if location is not None:
-            return answers.redirect(location, self.config.redirect_status, freshness)
-        try:
-            opened = self.store.open(derivative.key)
-        except MissingObject:
-            return None
-        return answers.picture(opened.file, opened.length, derivative.format, freshness)
+            answer = answers.redirect(location, self.config.redirect_status, freshness)
+        else:
+            try:
+                opened = self.store.open(derivative.key)
+            except MissingObject:
+                return None
+            answer = answers.picture(opened.file, opened.length, derivative.format, freshness)
+        trace.status, trace.stored = "hit; detail=stored", derivative.key
+        return answer
 
     def _promised(self, derivative: Derivative, request: _Request, freshness: Freshness, trace: Trace) -> Answer:
         """HEAD renders nothing: what is not stored has no length yet (RFC 9110, 8.6 permits to leave it out)."""
@@ -348,7 +388,7 @@ class LazyCrop:
     def _current_version(self, image_id: str) -> int | None:
         try:
             return self.record(image_id).version
-        except (UnknownImage, StoreUnavailable):
+        except (UnknownImage, Unavailable, BadRecord):
             return None
 
 

@@ -10,9 +10,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lazycrop.answers import Answer, Trace
 from lazycrop.options import option
 
 Headers = Sequence[tuple[str, str]]
+
+_LONGEST = 500  # Characters of a URL; a signed one has 300 at most, and a client may make them longer for nothing.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +28,12 @@ class ShortcutSettings:
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """Status and headers of an answer; ``key`` of the object that is its body, None for a redirect."""
+    """Status and headers of an answer; key and length of the object that is its body, None for a redirect."""
 
     status: int
     headers: Headers
     key: str | None
+    length: int
     until: float
 
 
@@ -47,24 +51,26 @@ class Shortcuts:
         shortcut = self.table.get((path, query))
         return shortcut if shortcut is not None and shortcut.until > time.monotonic() else None
 
-    def keep(
-        self, table: Table, path: str, query: str, status: int, headers: Headers, key: str | None, expires: int | None
-    ) -> None:
-        """Keep an answer, until ``expires`` (Unix time) at most.
+    def keep(self, table: Table, url: tuple[str, str], answer: Answer, trace: Trace) -> None:
+        """Keep an answer for a stored size, for as long as its signature is good at most.
 
         ``table``: the one that there was when the request came in. After :meth:`forget` it is another one, and what was
         found out before that is lost with the old one.
         """
         seconds = self._settings.shortcut_seconds
-        if expires is not None:
-            seconds = min(seconds, expires - time.time())
-        if seconds > 0 and self._settings.shortcuts > 0:
-            while len(table) >= self._settings.shortcuts:
-                try:
-                    table.pop(next(iter(table)), None)
-                except (StopIteration, RuntimeError):  # Another thread changed the table.
-                    break
-            table[path, query] = Shortcut(status, headers, key, time.monotonic() + seconds)
+        if trace.until is not None:
+            seconds = min(seconds, trace.until - time.time())
+        if seconds <= 0 or len(url[0]) + len(url[1]) > _LONGEST:
+            return
+        while len(table) >= self._settings.shortcuts:
+            try:
+                table.pop(next(iter(table)), None)
+            except (StopIteration, RuntimeError):  # Another thread changed the table.
+                return
+        headers = [*answer.headers, *Trace(status=trace.status).headers()]
+        key = trace.stored if answer.body else None
+        length = int(answer.header("Content-Length") or 0)
+        table[url] = Shortcut(answer.status, headers, key, length, time.monotonic() + seconds)
 
     def forget(self) -> None:
         self.table = {}

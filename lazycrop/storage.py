@@ -30,6 +30,7 @@ from lazycrop.answers import Answer
 from lazycrop.derivatives import check_image_id
 from lazycrop.errors import BadSize, ConfigurationError
 from lazycrop.library import Source
+from lazycrop.making import STORE
 from lazycrop.middleware import Stream
 from lazycrop.policy import ANY
 from lazycrop.service import LazyCrop
@@ -173,8 +174,6 @@ def _images_of(store: object) -> LazyCrop:
 class _Dispatch:
     """A queue to :func:`s3_store_image`, as whatever it is at that moment: the plain function, or somebody's task."""
 
-    ready = True
-
     def __init__(self, settings: Mapping[str, Any]) -> None:
         # Of the settings, a broker of lazycrop's own needs these.
         self._settings = config.make_config({name: settings[name] for name in _TASK_SETTINGS & settings.keys()})
@@ -182,6 +181,10 @@ class _Dispatch:
         self._lock = threading.Lock()
         self._own: Queue | None = None
         self.images: LazyCrop
+
+    @property
+    def ready(self) -> bool:
+        return self._budget.ready and (self._own is None or self._own.ready)
 
     def send(self, actor: str, message: Message) -> bool:
         task: Any = s3_store_image
@@ -206,7 +209,7 @@ class _Dispatch:
     def _own_queue(self) -> Queue:
         with self._lock:
             if self._own is None:
-                self._own = open_queue(self._settings, {"store": self.images.maker.store_derivative})
+                self._own = open_queue(self._settings, {STORE: self.images.maker.store_derivative})
             return self._own
 
 

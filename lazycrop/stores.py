@@ -21,11 +21,10 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
 
+from lazycrop.deadlines import left
+from lazycrop.derivatives import IMMUTABLE
 from lazycrop.errors import BadRequest, ConfigurationError, LazyCropError, MissingObject, StoreUnavailable
 from lazycrop.options import option
-
-IMMUTABLE = "public, max-age=31536000, immutable"
-"""The Cache-Control of an object whose key never changes its content."""
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +39,9 @@ class StoreSettings:
     store_read_seconds: float = option(2.0, "How long the store may be silent while an object is read or looked up.")
     store_write_seconds: float = option(10.0, "How long the store may be silent while objects are put or deleted.")
     store_seconds: float = option(5.0, "How long reading or looking up one object in the store may take, in all.")
-    store_attempts: int = option(1, "How often a request to the store is tried.")
-    store_connections: int = option(32, "How many objects one process reads from the store at the same time.")
+    store_rest_seconds: float = option(1.0, "How long a store that did not answer is left alone by reads.")
+    store_attempts: int = option(1, "How often a request to the store is tried.", least=1)
+    store_connections: int = option(32, "How many objects one process reads from the store at the same time.", least=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,8 @@ class S3Store:
         self._warned = False
 
     def __repr__(self) -> str:
-        return f"S3Store('s3://{self.bucket}/{self.base_path}')"
+        server = self._client_arguments.get("endpoint_url", "")
+        return f"S3Store('s3://{self.bucket}/{self.base_path}'{server and f', {server!r}'})"
 
     @property
     def public_url(self) -> str:
@@ -221,8 +222,10 @@ class S3Store:
         not answer each is tried, looking a name up has no timeout, and headers may drip for ever. So the call has a
         thread of its own, which costs 0.1 ms, and which is left to itself when it is late.
         """
-        seconds = self._settings.store_seconds
-        slots = self._process().slots
+        process, seconds = self._process(), left(self._settings.store_seconds)
+        slots = process.slots
+        if time.monotonic() < process.resting_until:
+            _fail(action, key, "it did not answer a moment ago")
         future: Future[T] = Future()
 
         def run() -> None:
@@ -243,12 +246,18 @@ class S3Store:
         try:
             return future.result(max(0, seconds - (time.monotonic() - started)))
         except TimeoutError:
-            _fail(action, key, f"it took more than {seconds} s")
+            if seconds >= self._settings.store_read_seconds:  # And not because little of the request's time was left.
+                self._rest()
+            _fail(action, key, f"it took more than {seconds:.1f} s")
+
+    def _rest(self) -> None:
+        """Leave the server alone for a while, so that not every request waits for it in turn."""
+        self._process().resting_until = time.monotonic() + self._settings.store_rest_seconds
 
     @contextmanager
     def _failures(self, action: str, key: str) -> Iterator[None]:
         """Turn what boto3 raises into errors of ours."""
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import ClientError, HTTPClientError
 
         try:
             yield
@@ -267,6 +276,8 @@ class S3Store:
                 raise MissingObject("The store has no such object.") from None
             _fail(action, key, error)
         except Exception as error:  # BotoCoreError, and those that belong to no family, as of an answer that is no XML
+            if isinstance(error, HTTPClientError):  # It did not answer at all.
+                self._rest()
             _fail(action, key, error)
 
     def _warn_of_403(self) -> None:
@@ -329,10 +340,12 @@ class S3Store:
 class _Process:
     """What one process has of a bucket.
 
-    ``slots``: one for each call under way, so that late ones do not pile up. ``clients``: by their read timeout.
+    ``slots``: one for each call under way, so that late ones do not pile up. ``resting_until``: until when reads fail
+    at once. ``clients``: by their read timeout.
     """
 
     slots: threading.Semaphore
+    resting_until: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
     clients: dict[float, Any] = field(default_factory=dict)
 

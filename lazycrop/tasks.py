@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import queue as queues
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from lazycrop.errors import BadRequest, ConfigurationError, ImageError, NotFound
+from lazycrop.forks import after_fork
 from lazycrop.options import option
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ Message = dict[str, Any]
 Actor = Callable[[Message], None]
 
 EMBEDDED, INLINE = "embedded", "inline"
+_REDIS, _RABBITMQ = ("redis", "rediss", "unix"), ("amqp", "amqps")
 
 # Dramatiq's own defaults are 20 retries over days. A derivative is made again on demand, so a job soon gives up.
 _OPTIONS = {
@@ -56,7 +57,16 @@ class TaskSettings:
     queue: str = option("lazycrop", "The queue's name; applications that share a broker need one each.")
     broker_seconds: float = option(0.5, "Longest wait for the broker to take a message.")
     broker_rest_seconds: float = option(30.0, "How long a broker that failed is left alone.")
-    worker_threads: int = option(2, "Threads of the embedded worker.")
+    worker_threads: int = option(2, "Threads of the embedded worker.", least=1)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.broker, str) and self.broker not in (EMBEDDED, INLINE):
+            scheme = urlsplit(self.broker).scheme
+            if scheme not in (*_REDIS, *_RABBITMQ):
+                raise ConfigurationError(
+                    f"'broker' is {self.broker.split('@')[-1]!r}; "
+                    "it is 'embedded', 'inline', a redis:// or amqp:// URL, or a Dramatiq broker."
+                )
 
 
 @runtime_checkable
@@ -124,9 +134,12 @@ class EmbeddedQueue:
         self._settings = settings
         self._actors = actors
         self._lock = threading.Lock()
-        self._started: tuple[int, Broker, Worker] | None = None
-        # A fork copies the lock as it is at that moment.
-        os.register_at_fork(after_in_child=partial(setattr, self, "_lock", threading.Lock()))
+        self._started: tuple[Broker, Worker] | None = None
+        after_fork(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._started = None  # Its threads stayed with the parent.
 
     def send(self, actor: str, message: Message) -> bool:
         broker = self._start()
@@ -143,9 +156,10 @@ class EmbeddedQueue:
     def close(self) -> None:
         with self._lock:
             started, self._started = self._started, None
-        if started is None or started[0] != os.getpid():
+        if started is None:
             return
-        _, broker, worker = started
+        atexit.unregister(self.close)
+        broker, worker = started
         try:
             # In this order: a worker that is stopped first leaves its messages undone.
             broker.join(self._settings.queue, fail_fast=False, timeout=_EMBEDDED_DRAIN)  # type: ignore[call-arg]
@@ -155,10 +169,10 @@ class EmbeddedQueue:
 
     def _start(self) -> Broker:
         with self._lock:
-            if self._started is None or self._started[0] != os.getpid():
-                self._started = (os.getpid(), *self._start_worker())
+            if self._started is None:
+                self._started = self._start_worker()
                 atexit.register(self.close)
-            return self._started[1]
+            return self._started[0]
 
     def _start_worker(self) -> tuple[Broker, Worker]:
         from dramatiq import Worker
@@ -182,6 +196,7 @@ class BrokerQueue:
 
     def __init__(self, settings: TaskSettings, actors: Mapping[str, Actor]) -> None:
         self._queue = settings.queue
+        self._own = isinstance(settings.broker, str)
         self._ping: Callable[[Any], Any]
         self.broker, self._ping = _open_broker(settings)
         declare(self.broker, settings.queue, actors)
@@ -198,6 +213,9 @@ class BrokerQueue:
         self._budget.call(lambda: self._ping(self.broker))
 
     def close(self) -> None:
+        if self._own:  # One that was given belongs to the application.
+            with suppress(Exception):
+                self._budget.call(self.broker.close)
         self._budget.close()
 
 
@@ -209,7 +227,7 @@ class Budget:
         self._lock = threading.Lock()
         self._resting_until = 0.0
         self._sender: _Sender | None = None
-        os.register_at_fork(after_in_child=self._after_fork)
+        after_fork(self._after_fork)
 
     @property
     def ready(self) -> bool:
@@ -315,14 +333,9 @@ def _open_broker(settings: TaskSettings) -> tuple[Broker, Callable[[Any], Any]]:
     if not isinstance(broker, str):
         return broker, lambda given: given.get_declared_queues()
     scheme = urlsplit(broker).scheme
-    if scheme in ("redis", "rediss", "unix"):
+    if scheme in _REDIS:
         return _redis(broker, seconds), lambda opened: opened.client.ping()
-    if scheme in ("amqp", "amqps"):
-        return _rabbitmq(broker, seconds), lambda opened: opened.connection
-    raise ConfigurationError(
-        f"'broker' is {broker.split('@')[-1]!r}; it is 'embedded', 'inline', a redis:// or amqp:// URL, "
-        "or a Dramatiq broker."
-    )
+    return _rabbitmq(broker, seconds), lambda opened: opened.connection
 
 
 def _redis(url: str, seconds: float) -> Broker:

@@ -86,7 +86,9 @@ def test_a_value_that_cannot_be_right_is_named(name: str, value: object) -> None
         LazyCrop(**({"store": "s3://bucket"} | {name: value}))
 
 
-@pytest.mark.parametrize("content", ["", "[other]\nx = 1\n", "[lazycrop]\nstore = %(nowhere)s\n", "no ini at all\n", "\xff"])
+@pytest.mark.parametrize(
+    "content", ["", "[other]\nx = 1\n", "[lazycrop]\nstore = %(nowhere)s\n", "no ini at all\n", "\xff"]
+)
 def test_a_file_that_says_nothing_is_a_configuration_error(tmp_path: Path, content: str) -> None:
     ini = tmp_path / "app.ini"
     ini.write_bytes(content.encode("latin-1"))
@@ -97,7 +99,12 @@ def test_a_file_that_says_nothing_is_a_configuration_error(tmp_path: Path, conte
 
 
 def test_secrets_are_in_no_text() -> None:
-    secrets = {"secret": "s3cr3t-a", "access_key": "s3cr3t-b", "secret_key": "s3cr3t-c", "broker": "redis://:s3cr3t-d@h/0"}
+    secrets = {
+        "secret": "s3cr3t-a",
+        "access_key": "s3cr3t-b",
+        "secret_key": "s3cr3t-c",
+        "broker": "redis://:s3cr3t-d@h/0",
+    }
     images = LazyCrop(store="s3://bucket/path", endpoint_url="http://127.0.0.1:1", **secrets)
     assert "s3cr3t" not in repr(images.config) + repr(images.store) + repr(images)
     with pytest.raises(ConfigurationError) as raised:

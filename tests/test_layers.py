@@ -12,14 +12,15 @@ from pathlib import Path
 from servers import ROOT
 
 ROWS = [
-    {"errors"},
+    {"errors", "deadlines", "forks"},
     {"options", "sizes"},
-    {"derivatives", "pictures", "shortcuts"},
+    {"derivatives", "pictures"},
     {"records"},
     {
         *{"urls", "policy", "fetch", "stores", "caches", "render", "answers", "tasks"},
         *{"negotiation", "flights", "origins"},
     },
+    {"shortcuts"},
     {"config"},
     {"library"},
     {"making"},
@@ -51,7 +52,7 @@ OWNERS = {
 }
 
 FRAMEWORKS = {
-    "flask_lazycrop": {"flask", "werkzeug"},
+    "flask_lazycrop": {"flask", "werkzeug", "click"},
     "pyramid_lazycrop": {"pyramid"},
     "bottle_lazycrop": {"bottle"},
     "wheezy_lazycrop": {"wheezy"},

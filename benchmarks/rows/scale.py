@@ -46,7 +46,7 @@ def _known(plan: Plan, count: int) -> dict[str, float]:
     samples = []
     for _ in range(plan.runs):
         command = [sys.executable, "-m", "benchmarks.known", str(folder), str(count)]
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
         samples.append(json.loads(said))
         for made in folder.glob("*/*x200.jpg"):
             made.unlink()
