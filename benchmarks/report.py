@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Table:
-    """``rows``: a name and a cell for each of ``columns``, or one sentence instead of the cells."""
+    """``rows``: a name and a cell for each of ``columns``, or why it is missing."""
 
     title: str
     columns: Sequence[str]
@@ -110,7 +110,7 @@ def markdown(rows: Sequence[Row], described: Mapping[str, str]) -> str:
         for table in row.tables:
             text += f"\n**{table.title}**\n\n| | {' | '.join(table.columns)} |\n|{'---|' * (len(table.columns) + 1)}\n"
             for name, cells in table.rows.items():
-                shown = [cells] if isinstance(cells, str) else map(_cell, cells)
+                shown = [f"missing: {cells}"] if isinstance(cells, str) else map(_cell, cells)
                 text += f"| {name} | {' | '.join(shown)} |\n"
         text += "".join(f"\n![{chart.title}]({chart.file})\n" for chart in row.charts)
         text += "".join(f"\n{note}\n" for note in row.notes)

@@ -91,5 +91,6 @@ def lazycrop(
 
 def serving(pristine: Path, place: Path) -> dict[str, str]:
     """The environment of a lazycrop that has a copy of this store, below ``place``."""
-    shutil.copytree(pristine, place / "store", dirs_exist_ok=True)
+    shutil.rmtree(place / "store", ignore_errors=True)
+    shutil.copytree(pristine, place / "store")
     return {"LAZYCROP_STORE": str(place / "store"), "LAZYCROP_SIZES": "any"}

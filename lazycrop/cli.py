@@ -106,7 +106,9 @@ class _Command(click.Command):
         file = given.pop("config")
         environ = {**os.environ, **({f"{config.ENVIRONMENT_PREFIX}CONFIG": file} if file else {})}
         flags = {option.setting: given.pop(str(option.name)) for option in self._settings()}
-        given["settings"] = config.from_env(environ) | {name: v for name, v in flags.items() if v is not None}
+        # An application that has these commands among its own says what its settings are.
+        settings = context.meta.get("lazycrop.settings") or config.from_env(environ)
+        given["settings"] = settings | {name: value for name, value in flags.items() if value is not None}
         return super().invoke(context)
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -35,6 +35,8 @@ _CLAIM = "-claim"  # No name of an image, a size or a version; it is there while
 _RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
 _RECORD_WAIT = 10.0  # Seconds for another thread's look at the store.
 _SEEN_LIMIT = 100_000  # Image ids.
+_MEMO_LIMIT = 10_000  # Records.
+_MEMO_SECONDS = 5.0
 
 
 class Library:
@@ -48,6 +50,8 @@ class Library:
         after_fork(self._begin)
         # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
         self._seen: dict[str, tuple[int, str]] = {}
+        # A page asks for one record several times, and the next page for the same ones.
+        self._memo: dict[tuple[str, int | None], tuple[Record, float]] = {}
 
     def _begin(self) -> None:
         self._flights: Flights[Record] = Flights()
@@ -80,9 +84,16 @@ class Library:
         return derivative, record, known
 
     def record(self, image_id: str, version: int | None = None) -> Record:
-        """What is known of an image. Raises :class:`~lazycrop.errors.UnknownImage`."""
+        """What is known of an image, or was a moment ago. Raises :class:`~lazycrop.errors.UnknownImage`."""
+        memo, until = self._memo.get((image_id, version), (None, 0.0))
+        if memo is not None and time.monotonic() < until:
+            return memo
         _, record, _ = self.look(Derivative(image_id, None, AUTO, version))
-        return self._with_url(record)
+        if len(self._memo) >= _MEMO_LIMIT:
+            self._memo.clear()
+        record = self._with_url(record)
+        self._memo[image_id, version] = (record, time.monotonic() + _MEMO_SECONDS)
+        return record
 
     def read(self, image_id: str, version: int | None = None) -> Record | None:
         """The record as the store has it at this moment; None where there is none (of this version)."""
@@ -123,14 +134,18 @@ class Library:
         prepared = prepare(data, box, self._config, focal=focal)
         with self._changing(image_id):
             record = self._put(image_id, prepared, described)
-        # Somebody may have asked for this very version before it was there.
-        self._cache.remember(record, current=False)
+        if record.version > 1:
+            # Somebody may have asked for this very version before it was there; and the first one has no record now.
+            self._cache.remember(record, current=False)
+            self._cache.remember_missing(image_id, 1)
         self._cache.remember(record, current=True)
+        self._memo.clear()
         return self._with_url(record)
 
     def purge(self, image_id: str, version: int | None = None) -> int:
         """See :meth:`lazycrop.service.LazyCrop.purge`."""
         check_image_id(image_id)
+        self._memo.clear()
         with self._changing(image_id):
             # Records go first: without one there is no image, and a job that is under way deletes what it writes.
             if version is None:
@@ -223,12 +238,10 @@ class Library:
         while True:
             claim = f"{folder(image_id, version)}{_CLAIM}"
             if self._store.put(claim, b"", "text/plain", new=True):
-                if (next_version := self._next_version(image_id)) <= version:
+                if self._current_version(image_id) < version:
                     break
                 self._undo([claim])  # Whoever wrote this version had just finished.
-                version = next_version
-            else:
-                version += 1
+            version += 1
         try:
             yield version
         finally:
@@ -241,12 +254,20 @@ class Library:
             return max(self._versions(image_id)) + 1
         return current.version + 1 if current else 1
 
+    def _current_version(self, image_id: str) -> int:
+        """0 where there is none that can be read."""
+        try:
+            current = self.read(image_id)
+        except BadRecord:
+            return 0
+        return current.version if current else 0
+
     def _record_keys(self, record: Record) -> list[str]:
         """Where the record goes; not to the current one's place when a later version is there already."""
         own, current = record_key(record.image_id, record.version), record_key(record.image_id)
-        if own == current or self._next_version(record.image_id) > record.version:
+        if own == current:
             return [own]
-        return [own, current]
+        return [own] if self._current_version(record.image_id) > record.version else [own, current]
 
     def _landed(self, record: Record) -> bool:
         """Is this the current record after all? A put may succeed although its answer is lost."""

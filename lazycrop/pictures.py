@@ -57,7 +57,6 @@ DRAFT_GAP = 2.0
 DRAFT_GAP_OF_HALF_OF_LARGE = 1.25
 LARGE = 4_000_000
 
-
 MOST_EFFORT = {"jpg": 1, "png": 9, "webp": 6, "avif": 10}
 LONGEST_EDGE = 65_500
 
@@ -195,7 +194,7 @@ _MAGIC: dict[str, tuple[int, re.Pattern[bytes]]] = {
     "png": (0, re.compile(rb"\x89PNG\r\n\x1a\n")),
     "gif": (0, re.compile(rb"GIF8[79]a")),
     "webp": (0, re.compile(rb"RIFF....WEBP", re.DOTALL)),
-    "avif": (4, re.compile(rb"ftyp(?:avif|avis)|ftypmi?f1.{4,}?avi[fs]", re.DOTALL)),
+    "avif": (4, re.compile(rb"ftyp(?:avi[fs]|(?:mif1|msf1).{4}(?:.{4})*?avi[fs])", re.DOTALL)),
     "heic": (4, re.compile(rb"ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)")),
     "tiff": (0, re.compile(rb"II\x2a\0|MM\0\x2a|II\x2b\0|MM\0\x2b")),
     "bmp": (0, re.compile(rb"BM")),
@@ -216,19 +215,19 @@ _DEAR_KINDS = frozenset(("webp", "avif", "heic"))
 
 @contextmanager
 def _decoding() -> Iterator[None]:
-    """Whatever a decoder raises means that the bytes are broken: OSError, SyntaxError, ValueError, struct.error,
-    zlib.error, EOFError, DecompressionBombError, … MemoryError is the one that means too large."""
+    """Whatever a decoder raises means that the bytes are broken (OSError, SyntaxError, ValueError, struct.error,
+    zlib.error, EOFError, …) or that they are too much."""
     try:
         yield
     except ImageError:
         raise
-    except MemoryError as error:
+    except (MemoryError, Image.DecompressionBombError) as error:
         raise ImageTooLarge("The image needs more memory than there is; make it smaller.") from error
     except Exception as error:
         raise BrokenImage("The image is broken or cut short; it cannot be decoded to its end.") from error
 
 
-def kind_of(data: bytes) -> str | None:
+def _kind(data: bytes) -> str | None:
     """The format that the first bytes announce: a key of the input formats, or None."""
     for kind, (offset, magic) in _MAGIC.items():
         if magic.match(data[:64], offset):
@@ -347,7 +346,7 @@ def open_picture(data: bytes, settings: RenderSettings) -> Iterator[Picture]:
 
     Raises UnsupportedImage, BrokenImage, ImageTooLarge.
     """
-    kind = kind_of(data)
+    kind = _kind(data)
     if kind is None or kind not in settings.input_formats:
         accepted = ", ".join(settings.input_formats)
         raise UnsupportedImage(f"The file is {kind or 'no image of a known format'}; accepted are {accepted}.")

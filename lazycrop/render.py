@@ -53,9 +53,10 @@ def render(
     with open_picture(data, settings) as picture:
         width, height = dimensions or (picture.width, picture.height)
         inner, outer = size.scaled(width, height), size.dimensions(width, height)
-        _check_result(outer, size, format, settings)
+        frames = picture.frames if format in ANIMATED_FORMATS else 1
+        _check_result(outer, frames, size, format, settings)
         box = _zoomed(crop_box(size, width, height, focal), picture.width / width, picture.height / height)
-        pixels = picture.pixels(inner, box, frames=None if format in ANIMATED_FORMATS else 1)
+        pixels = picture.pixels(inner, box, frames)
         timings = picture.timings
     started = time.perf_counter()
     if outer != inner:
@@ -109,11 +110,13 @@ def _zoomed(box: Box, x: float, y: float) -> Box:
     return (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
 
 
-def _check_result(dimensions: tuple[int, int], size: Size, format: str, settings: RenderSettings) -> None:
-    width, height = dimensions
+def _check_result(outer: tuple[int, int], frames: int, size: Size, format: str, settings: RenderSettings) -> None:
+    """Enlarging and padding, frame by frame, make much of little."""
+    width, height = outer
     longest = LONGEST_SIDE[format]
-    if width * height > settings.max_pixels or max(dimensions) > longest:
+    if width * height * frames > settings.max_pixels or max(outer) > longest:
+        times = f" in {frames} frames" if frames > 1 else ""
         raise BadSize(
-            f"The size {size} would make {width} x {height} pixels; as {format} at most {settings.max_pixels:,} "
-            f"are made, and {longest:,} on a side. Ask for less."
+            f"The size {size} would make {width} x {height} pixels{times}; as {format} at most "
+            f"{settings.max_pixels:,} are made, and {longest:,} on a side. Ask for less."
         )

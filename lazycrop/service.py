@@ -149,7 +149,7 @@ class LazyCrop:
         kinds: list[str] = []
         for format in formats or (self.config.format,):
             kinds += [*self._auto_formats, record.format] if format == AUTO else [format]
-        wanted = [Derivative(image_id, self._size(size), kind, record.version) for size in sizes for kind in kinds]
+        wanted = [Derivative(image_id, self.size(size), kind, record.version) for size in sizes for kind in kinds]
         for derivative in wanted:
             self.policy.check(derivative)
             if derivative.size is not None and not self.maker.enqueue(derivative):
@@ -174,11 +174,17 @@ class LazyCrop:
         """
         if version is None:
             version = self._current_version(image_id)
-        derivative = Derivative(image_id, self._size(size), format or self.config.format, version)
+        derivative = Derivative(image_id, self.size(size), format or self.config.format, version)
         self.policy.check(derivative)
         if not self._signer and not self.policy.lists(derivative) and not self._snapped(derivative):
             raise self._not_allowed(derivative)
         return self._location(derivative, mount, expires)
+
+    def size(self, size: Asks) -> Size | None:
+        """A size as users give it, as a Size; None is the origin. Raises :class:`~lazycrop.errors.BadSize`."""
+        if isinstance(size, str):
+            return urls.read_size(size, self.policy.presets)
+        return size if isinstance(size, Size) else Size(*size)
 
     def answer(
         self,
@@ -379,11 +385,6 @@ class LazyCrop:
             until = None if expires is None else int(time.time()) + expires
             return f"{path}?{self._signer.sign(derivative, until)}"
         return path
-
-    def _size(self, size: Asks) -> Size | None:
-        if isinstance(size, str):
-            return urls.read_size(size, self.policy.presets)
-        return size if isinstance(size, Size) else Size(*size)
 
     def _current_version(self, image_id: str) -> int | None:
         try:

@@ -130,11 +130,17 @@ def bottle_app(settings: Settings) -> WSGIApplication:
 def paste_app(settings: Settings) -> WSGIApplication:
     from paste_lazycrop import filter_factory
 
+    return filter_factory({}, **ini_values(settings))(nothing({}))
+
+
+def nothing(global_conf: Settings) -> WSGIApplication:
+    """PasteDeploy has no templates."""
+
     def page(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         start_response("404 Not Found", [("Content-Type", "text/plain")])
         return []
 
-    return filter_factory({}, **ini_values(settings))(page)
+    return page
 
 
 def django_app(settings: Settings) -> WSGIApplication:

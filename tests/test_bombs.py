@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import corpus
 import numpy as np
 import pytest
 from PIL import Image
 
+import corpus
 from lazycrop.derivatives import CONTENT_TYPES
 from lazycrop.sizes import Size
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 import time
@@ -84,9 +85,7 @@ def test_only_its_owner_releases_a_lease(cache: Cache) -> None:
 
 def test_one_look_tells_all_that_is_known(cache: Cache) -> None:
     known = cache.look(SMALL, current=True)
-    assert (known.record, known.missing, known.fresh, known.stored, known.hot, known.quarantined) == (
-        None, False, False, False, None, False,
-    )  # fmt: skip
+    assert (known.record, known.fresh, known.stored, known.hot, known.quarantined) == (None, False, False, None, False)
     cache.remember(RECORD, current=True)
     cache.mark_stored(SMALL, RECORD.tag)
     cache.stage(SMALL, RECORD.tag, b"picture", queued=True)
@@ -107,11 +106,30 @@ def test_what_is_known_of_an_image_stored_before_under_the_same_id_counts_for_no
 
 
 def test_a_missing_image_is_remembered_until_it_is_stored(cache: Cache) -> None:
-    cache.remember_missing(SMALL, current=True)
-    assert cache.look(SMALL, current=True).missing
+    cache.remember_missing("cat", None)
+    known = cache.look(SMALL, current=True)
+    assert (known.record, known.fresh) == (None, True)
+    assert not cache.look(SMALL, current=False).fresh
     cache.remember(RECORD, current=True)
     known = cache.look(SMALL, current=True)
-    assert (known.missing, known.record) == (False, RECORD)
+    assert (known.record, known.fresh) == (RECORD, True)
+
+
+def test_an_expiry_of_nothing_or_of_years_is_kept_for_a_while(key_value: KeyValue) -> None:
+    key_value.set("g", "years", b"x", 10**9)
+    assert key_value.get_many("g", ["years"])
+    key_value.set("g", "nothing", b"x", 0)
+    eventually(lambda: not key_value.get_many("g", ["nothing"]), 5, "it goes")
+
+
+def test_a_forked_child_has_connections_of_its_own(cache: Cache) -> None:
+    cache.remember(RECORD, current=True)
+    child = os.fork()
+    if child == 0:
+        right = all(cache.look(SMALL, current=True).record in (RECORD, None) for _ in range(300))
+        os._exit(0 if right else 1)
+    assert all(cache.look(SMALL, current=True).record == RECORD for _ in range(300))
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_an_old_record_is_kept_but_not_fresh(key_value: KeyValue) -> None:

@@ -9,11 +9,11 @@ import sys
 import warnings
 from io import BytesIO
 
-import corpus
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+import corpus
 from lazycrop.derivatives import CONTENT_TYPES
 from lazycrop.errors import BadSize, BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
 from lazycrop.origins import prepare

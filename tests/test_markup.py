@@ -295,15 +295,15 @@ def test_urls_begin_where_the_images_are_mounted(make: Make) -> None:
     assert markup.url("cat", "300x") == "/b%C3%A4r/media/cat/300x.jpg"
 
 
-def test_one_look_at_the_cache_makes_an_img(make: Make, memcached: Memcached) -> None:
+def test_one_look_at_the_cache_makes_a_page(make: Make, memcached: Memcached) -> None:
     images = make(memcached=[memcached.address], auto_formats=["webp"])
     markup = Markup(images)
     look, looks = images.cache.look, []
     images.cache.look = lambda *arguments: looks.append(arguments) or look(*arguments)  # type: ignore[func-returns-value, method-assign]
-    for make_html in (
-        lambda: markup.img("cat", "300x"),
-        lambda: markup.picture("cat", "300x", widths=range(100, 800, 50)),
-        lambda: markup.srcset("cat", range(100, 800, 50)),
+    for html in (
+        markup.img("cat", "300x"),
+        markup.picture("cat", "300x", widths=range(100, 800, 50)),
+        markup.srcset("cat", range(100, 800, 50)),
     ):
-        looks.clear()
-        assert "/cat/" in make_html() and len(looks) == 1
+        assert "/cat/" in html
+    assert len(looks) <= 1

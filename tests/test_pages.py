@@ -34,7 +34,7 @@ PICTURES = """() => [...document.images].map(image => ({
 
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, Any]:
-    """A cat of 4000x2250 and an avatar that is higher than wide, and all sizes of the page at one and two pixels per CSS pixel."""
+    """A cat that is wide, an avatar that is high, and all sizes of the page, also at two pixels per CSS pixel."""
     images = LazyCrop(store=tmp_path / "images")
     images.store_origin("cat", photo("Fossa"))
     images.store_origin("users/42/avatar", photo("Wine"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -112,10 +112,28 @@ def test_a_mezzanine_gives_the_pixels_that_the_origin_gives(text, stored):
         assert psnr(opened(rendered.data), opened(from_origin.data)) > 35
 
 
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000), edge=st.integers(1, 300), size=sizes)
+def test_a_mezzanine_of_any_shape_gives_them_too(width, height, edge, size):
+    width, height = max(width, height // 50), max(height, width // 50)
+    mezzanine = file(gradient(*Size(edge, edge).scaled(width, height)), "JPEG")
+    rendered = render(mezzanine, size, "jpg", SETTINGS, dimensions=(width, height))
+    assert (rendered.width, rendered.height) == size.dimensions(width, height)
+
+
 @pytest.mark.parametrize(("text", "format"), [("20000x2-contain", "webp"), ("99999x99999-contain", "png")])
 def test_a_result_that_is_too_large_is_refused_before_it_is_made(text, format):
     with pytest.raises(BadSize, match="Ask for less"):
         render(file(gradient(), "PNG"), Size.parse(text), format, SETTINGS)
+
+
+def test_an_animation_of_few_pixels_becomes_none_of_many():
+    frames = [Image.new("L", (2, 2), grey) for grey in range(100)]
+    data = file(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50)
+    for text in ("4000x4000-contain", "4000x4000-up"):
+        for format in ("gif", "webp"):
+            with pytest.raises(BadSize, match="100 frames"):
+                render(data, Size.parse(text), format, SETTINGS)
+    assert render(data, Size.parse("40x40-up"), "gif", SETTINGS).width == 40
 
 
 # ---- which file to start from ----
@@ -159,7 +177,14 @@ def test_a_small_image_needs_no_mezzanine():
     assert prepare(file(gradient(600, 400), "JPEG"), BOUND, SETTINGS).mezzanines == ()
 
 
-def test_mezzanines_of_lossless_and_of_transparent_pictures_are_lossless():
+def test_mezzanines_of_a_photograph_are_jpeg_whatever_it_came_as(photo):
+    image = opened(photo).crop((1000, 800, 2400, 1500))
+    image = Image.blend(image, Image.effect_noise(image.size, 40).convert("RGB"), 0.2)
+    for data in (file(image, "PNG", compress_level=1), file(image, "JPEG"), file(image, "WEBP")):
+        assert [m.format for m, _ in prepare(data, BOUND, SETTINGS).mezzanines] == ["jpg"]
+
+
+def test_mezzanines_of_drawings_and_of_transparent_pictures_are_lossless():
     image = gradient(1000, 500)
     transparent = image.copy()
     transparent.putalpha(gradient(1000, 500, "L"))
@@ -303,39 +328,25 @@ def test_an_image_that_needs_more_memory_than_there_is_takes_it_all():
     assert render(file(gradient(), "PNG"), Size.parse("10x"), "jpg", RenderSettings(pixel_memory=10)).width == 10
 
 
-def at_once(*works: Callable[[], None]) -> None:
-    threads = [threading.Thread(target=work, daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=20)
-    assert not any(thread.is_alive() for thread in threads)
+def are_there_together(wanted: int, most: int) -> bool:
+    """Two threads that want as many bytes each."""
+    memory, both = pictures._Memory(), threading.Barrier(2, timeout=0.3)
+
+    def use() -> bool:
+        try:
+            with memory.use(wanted, most):
+                both.wait()
+        except threading.BrokenBarrierError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        return all(thread.result(timeout=20) for thread in [pool.submit(use), pool.submit(use)])
 
 
-def test_memory_in_use_is_bounded_over_all_threads():
-    memory, used, lock = pictures._Memory(), [0], threading.Lock()
-
-    def use(wanted: int) -> None:
-        for _ in range(200):
-            with memory.use(wanted, 100):
-                with lock:
-                    used.append(used[-1] + min(wanted, 100))
-                with lock:
-                    used.append(used[-1] - min(wanted, 100))
-
-    at_once(*(lambda wanted=wanted: use(wanted) for wanted in (30, 60, 70, 500)))
-    assert max(used) == 100
-    assert used[-1] == 0
-
-
-def test_two_that_fit_beside_each_other_do_not_wait():
-    memory, both = pictures._Memory(), threading.Barrier(2, timeout=10)
-
-    def use() -> None:
-        with memory.use(50, 100):
-            both.wait()
-
-    at_once(use, use)
+@pytest.mark.parametrize(("wanted", "together"), [(50, True), (51, False), (500, False)])
+def test_images_are_worked_on_together_when_their_pixels_fit_into_the_memory(wanted, together):
+    assert are_there_together(wanted, 100) is together
 
 
 # ---- what is kept beside it ----

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
-from flask import Blueprint, Flask, Response, current_app, has_request_context, request
+from flask import Blueprint, Flask, Response, abort, current_app, has_request_context, request
 from werkzeug.routing import BaseConverter
 from werkzeug.wsgi import wrap_file
 
@@ -70,6 +70,8 @@ def _blueprint(images: ImageApp) -> Blueprint:
     @blueprint.route("/<lazycrop:path>", methods=_METHODS, provide_automatic_options=False, merge_slashes=False)
     def image(path: str) -> Response:
         # Not ``path``: that is decoded, and what is no UTF-8 in it is lost.
+        if not request.environ["PATH_INFO"].startswith(f"{prefix}/"):
+            abort(404)  # Werkzeug takes any number of slashes at the beginning.
         return _response(images.answer(request.environ, prefix))
 
     return blueprint

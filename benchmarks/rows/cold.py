@@ -124,6 +124,6 @@ def _table(title: str, found: Costs) -> Table:
     rows: dict[str, list[float | None] | str] = {
         name: [1000 * by_size[size] for size in SIZES] for name, by_size in found.items()
     }
-    rows |= {peer.name: f"missing: {peer.missing}" for peer in peers.peers() if peer.missing}
+    rows |= {peer.name: peer.missing for peer in peers.peers() if peer.missing}
     rows["lazycrop ÷ best peer"] = [against_peers(found, OURS, size) for size in SIZES]
     return Table(title, SIZES, rows)

@@ -12,16 +12,19 @@ from benchmarks import BUILD, peers, sources
 from benchmarks.measure import mean
 from benchmarks.report import Check, Row, Table
 from benchmarks.sources import SIZES, Plan
+from lazycrop import LazyCrop
 
 MEAN_LOSS, WORST_LOSS, BYTES = 0.15, 0.5, 0.03
 
 
 def row(plan: Plan) -> Row:
+    env = sources.serving(sources.store(plan, "jpg"), BUILD / "quality")
+    images = LazyCrop(store=env["LAZYCROP_STORE"], sizes="any", broker="inline")
     losses: dict[str, list[float]] = {}
     rows: dict[str, list[float | None]] = {}
     sizes: dict[str, float] = {}
     for size in SIZES:
-        compared = [_compare(name, plan, size) for name in sources.names(plan, "jpg")]
+        compared = [_compare(images, name, plan, size) for name in sources.names(plan, "jpg")]
         ours, best, our_bytes, best_bytes = zip(*compared, strict=True)
         losses[size] = [right - got for got, right in zip(ours, best, strict=True)]
         sizes[size] = sum(our_bytes) / sum(best_bytes)
@@ -43,27 +46,15 @@ def row(plan: Plan) -> Row:
     return Row("Picture quality", checks, [Table("PSNR", columns, rows)], notes=[note])
 
 
-def _compare(name: str, plan: Plan, size: str) -> tuple[float, float, int, int]:
+def _compare(images: LazyCrop, name: str, plan: Plan, size: str) -> tuple[float, float, int, int]:
     """PSNR of ours and of the long way, in dB, and the bytes of both."""
-    ours = _ours(name, plan, size)
-    with Image.open(BytesIO(ours)) as picture:
+    answer = images.answer(f"/{sources.image_id(name)}/{size}.jpg")
+    assert answer.status == 200 and isinstance(answer.body, bytes), answer
+    with Image.open(BytesIO(answer.body)) as picture:
         truth = _truth(sources.folder(plan, "jpg") / name, picture.size)
     file = BytesIO()
     truth.save(file, "JPEG", quality=peers.QUALITY, subsampling="4:2:0")
-    return psnr(ours, truth), psnr(file.getvalue(), truth), len(ours), len(file.getvalue())
-
-
-def _ours(name: str, plan: Plan, size: str) -> bytes:
-    from lazycrop import LazyCrop
-
-    images = LazyCrop(store=str(_copy(plan)), sizes="any", broker="inline")
-    answer = images.answer(f"/{sources.image_id(name)}/{size}.jpg")
-    assert answer.status == 200, answer
-    return answer.body if isinstance(answer.body, bytes) else answer.body.read()
-
-
-def _copy(plan: Plan) -> Path:
-    return Path(sources.serving(sources.store(plan, "jpg"), BUILD / "quality")["LAZYCROP_STORE"])
+    return psnr(answer.body, truth), psnr(file.getvalue(), truth), len(answer.body), len(file.getvalue())
 
 
 def _truth(path: Path, size: tuple[int, int]) -> Image.Image:
