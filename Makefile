@@ -6,7 +6,7 @@ PYTHON ?= $(shell $(NEWEST))
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench help clean
+.PHONY: demo test lint bench docs help clean
 
 demo: .venv/cli.stamp ## start the demo: a page whose pictures take any size you ask for
 	$(BIN)/lazycrop demo
@@ -22,6 +22,10 @@ lint: .venv/test.stamp .venv/lint.stamp ## ruff (check and format) and mypy, str
 
 bench: .venv/bench.stamp ## measure, beside peers, and write the figures down (BENCH=--quick: in minutes)
 	$(BIN)/python -m benchmarks.run $(BENCH)
+
+docs: .venv/test.stamp ## make docs/options.rst and the pictures in docs/pictures anew, by the real code
+	$(BIN)/python docs/make_options.py
+	$(BIN)/python docs/make_sheets.py
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -43,7 +43,9 @@ def text() -> str:
         options = [field for field in fields(owner) if field.name not in inherited]
         title = TITLES[owner.__name__]
         sections.append(f"\n{title}\n{'-' * len(title)}\n")
-        sections += [f"``{field.name}``\n    {field.metadata['help'].replace('`', '``')} {_shown(default_of(field))}\n" for field in options]
+        for field in options:
+            sentence = field.metadata["help"].replace("`", "``")
+            sections.append(f"``{field.name}``\n    {sentence} {_shown(default_of(field))}\n")
     return "\n".join(sections)
 
 

@@ -577,7 +577,7 @@ def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) ->
     No intermediate is larger than the source or the result, whatever their shapes.
     """
     left, top, right, bottom = box or (0, 0, *image.size)
-    box = (left, top, min(right, image.width), min(bottom, image.height))
+    box = (left, top, min(right, image.width), min(bottom, image.height))  # by rounding they may be beyond
     wide, high = box[2] - box[0], box[3] - box[1]
     if size == image.size and (wide, high) == size:
         return image

@@ -33,13 +33,14 @@ SMALL = Derivative("cat", Size(200, 100), "jpg", 1)
 
 
 @pytest.fixture(params=["process", "memcached", "two memcached"])
-def key_value(request: pytest.FixtureRequest) -> KeyValue:
+def key_value(request: pytest.FixtureRequest) -> Iterator[KeyValue]:
     if request.param == "process":
-        return ProcessCache()
+        yield ProcessCache()
+        return
     names = ["memcached"] if request.param == "memcached" else ["memcached", "second_memcached"]
     servers = Memcached([request.getfixturevalue(name).address for name in names])
-    request.addfinalizer(servers.close)
-    return servers
+    yield servers
+    servers.close()
 
 
 Shared = Callable[..., Cache]
