@@ -31,7 +31,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from lazycrop.errors import BrokenImage, ConfigurationError, ImageError, ImageTooLarge, UnsupportedImage
+from lazycrop.deadlines import left
+from lazycrop.errors import BrokenImage, ConfigurationError, ImageError, ImageTooLarge, Overloaded, UnsupportedImage
+from lazycrop.forks import after_fork
 from lazycrop.options import option
 
 try:
@@ -162,6 +164,10 @@ class _Memory:
     """So many bytes may be in use at the same time; who asks for more than are free waits, and then has them all."""
 
     def __init__(self) -> None:
+        self._begin()
+        after_fork(self._begin)
+
+    def _begin(self) -> None:
         self._changed = threading.Condition()
         self._used = 0
 
@@ -169,7 +175,8 @@ class _Memory:
     def use(self, wanted: int, most: int) -> Iterator[None]:
         wanted = min(wanted, most)
         with self._changed:
-            self._changed.wait_for(lambda: self._used + wanted <= most)
+            if not self._changed.wait_for(lambda: self._used + wanted <= most, left(_MEMORY_SECONDS)):
+                raise Overloaded("Other pictures take the memory that there is for them; ask again in a moment.")
             self._used += wanted
         try:
             yield
@@ -179,6 +186,7 @@ class _Memory:
                 self._changed.notify_all()
 
 
+_MEMORY_SECONDS = 30.0  # Longest wait for it where no request waits.
 _memory = _Memory()
 
 
@@ -219,7 +227,7 @@ def _decoding() -> Iterator[None]:
     zlib.error, EOFError, …) or that they are too much."""
     try:
         yield
-    except ImageError:
+    except (ImageError, Overloaded):
         raise
     except (MemoryError, Image.DecompressionBombError) as error:
         raise ImageTooLarge("The image needs more memory than there is; make it smaller.") from error
@@ -682,7 +690,13 @@ def _saved(image: Image.Image, format: str, **options: Any) -> bytes:
     # Pillow writes back comments, profiles and more from here; transparency is a part of a palette's pixels.
     image.info = {key: value for key, value in image.info.items() if key == "transparency"}
     file = BytesIO()
-    image.save(file, format, **options)
+    try:
+        image.save(file, format, **options)
+    except OSError:
+        if not options.get("optimize"):
+            raise
+        # Pillow's buffer for an optimised JPEG holds about a byte a pixel, and noise takes more.
+        return _saved(image, format, **options | {"optimize": False, "progressive": False})
     return file.getvalue()
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -375,3 +376,11 @@ def test_the_dominant_colour_is_none_of_what_nobody_sees():
 def test_a_placeholder_is_a_data_uri_of_300_characters_at_most(stored):
     assert stored.placeholder.startswith("data:image/webp;base64,")
     assert len(stored.placeholder) <= 300
+
+
+def test_noise_that_no_optimised_jpeg_can_hold_is_stored_all_the_same() -> None:
+    noise = Image.frombytes("RGB", (1200, 800), Random(1).randbytes(1200 * 800 * 3))
+    for format, options in {"PNG": {}, "JPEG": {"quality": 100, "subsampling": 0}}.items():
+        file = BytesIO()
+        noise.save(file, format, **options)
+        assert prepare(file.getvalue(), (4000, 4000), RenderSettings()).mezzanines
