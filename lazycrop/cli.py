@@ -317,6 +317,8 @@ def worker(settings: Settings, processes: int, threads: int) -> None:
 
     counts = ["--processes", str(processes), "--threads", str(threads)]
     command = ["-m", "dramatiq", "lazycrop.worker", *counts, "--queues", images.config.queue]
+    # glibc keeps what each thread has freed: after pictures, 80 MB of it were measured.
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1000000")
     os.execv(sys.executable, [sys.executable, *command])  # In this process's place, so that signals reach it.
 
 

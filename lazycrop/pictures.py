@@ -41,6 +41,9 @@ try:
 except ImportError:  # the extra `fast` is not installed
     simd = None
 
+RESAMPLER = "pillow" if simd is None else "cykooz"
+"""What resizes here."""
+
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 

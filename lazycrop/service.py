@@ -33,7 +33,7 @@ from lazycrop.errors import (
 from lazycrop.library import Focal, Library, Source
 from lazycrop.making import Maker
 from lazycrop.negotiation import is_unchanged, named_formats
-from lazycrop.pictures import RenderSettings
+from lazycrop.pictures import RESAMPLER, RenderSettings
 from lazycrop.policy import Policy
 from lazycrop.records import BadRecord, Record
 from lazycrop.shortcuts import Shortcuts
@@ -395,7 +395,10 @@ class LazyCrop:
 
 def _fingerprint(settings: RenderSettings) -> str:
     """Changes with every setting that changes the bytes of a derivative."""
-    values = {name: getattr(settings, name) for name in sorted(RenderSettings.__dataclass_fields__)}
+    # Hosts with the SIMD resampler and without it make slightly different bytes.
+    values = {"resampler": RESAMPLER} | {
+        name: getattr(settings, name) for name in sorted(RenderSettings.__dataclass_fields__)
+    }
     return hashlib.sha256(repr([(name, _plain(value)) for name, value in values.items()]).encode()).hexdigest()[:16]
 
 
