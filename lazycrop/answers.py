@@ -24,6 +24,7 @@ _SECURITY = (
 )
 # Until the small format is stored, so that its readers come back for it.
 _SOON = "public, max-age=60"
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -53,7 +54,7 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        return HTTPStatus(self.status).phrase
+        return _REASONS[self.status]
 
     def header(self, name: str) -> str | None:
         """The first value under ``name``, which is compared without regard to case."""

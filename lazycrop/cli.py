@@ -87,7 +87,7 @@ def _default(value: Any) -> str:
     if isinstance(value, Mapping):
         value = [f"{name}={one}" for name, one in value.items()]
     if isinstance(value, list | tuple):
-        value = " ".join(value)
+        value = " ".join(map(str, value))
     return "" if value in (None, "", False) else f" [{value}]"
 
 

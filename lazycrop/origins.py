@@ -75,6 +75,7 @@ def prepare(
         if not transparent:
             pixels = pixels.opaque()
         format, origin = save_origin(picture, pixels, transparent)
+        sketch = pixels.sketch()
         return Prepared(
             data=origin,
             format=format,
@@ -82,9 +83,9 @@ def prepare(
             height=height,
             frames=len(pixels.images),
             transparent=transparent,
-            placeholder=_placeholder(pixels),
-            colour=_dominant_colour(pixels),
-            focal=_focal_point(pixels) if focal == "auto" else focal,
+            placeholder=_placeholder(sketch),
+            colour=_dominant_colour(sketch),
+            focal=_focal_point(sketch) if focal == "auto" else focal,
             mezzanines=_cascade(pixels, format, size, _is_drawing(picture, origin, size), settings),
         )
 

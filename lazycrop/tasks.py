@@ -183,7 +183,7 @@ class EmbeddedQueue:
         # A plain StubBroker keeps every dead letter for ever.
         broker.dead_letters_by_queue = defaultdict(_dead_letters)
         declare(broker, self._settings.queue, self._actors)
-        worker = Worker(broker, worker_threads=self._settings.worker_threads, worker_timeout=100)
+        worker = Worker(broker, worker_threads=self._settings.worker_threads, worker_timeout=500)
         worker.start()
         return broker, worker
 
