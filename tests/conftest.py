@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import hypothesis
 import pytest
 
 from servers import CHROMIUM, CHROMIUM_FLAGS, S3, Memcached, RabbitMQ, Server, Valkey
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ServerType = TypeVar("ServerType", bound=Server)
+
+
+# A machine that does other things too is no reason to fail.
+hypothesis.settings.register_profile("lazycrop", deadline=None)
+hypothesis.settings.load_profile("lazycrop")
 
 
 def pytest_configure() -> None:
