@@ -21,7 +21,7 @@ from lazycrop.errors import BadRequest, FetchError, ImageTooLarge, MissingObject
 from lazycrop.fetch import describe, fetch
 from lazycrop.flights import Flights
 from lazycrop.forks import after_fork
-from lazycrop.origins import Prepared, prepare
+from lazycrop.origins import Prepared, lacks_mezzanines, mezzanines, prepare
 from lazycrop.records import BadRecord, Record, record_key
 from lazycrop.sizes import Size
 from lazycrop.stores import Store
@@ -142,6 +142,28 @@ class Library:
         self._memo.clear()
         return self._with_url(record)
 
+    def add_mezzanines(self, image_id: str, version: int) -> None:
+        """Make the mezzanines of an image that was stored without, and say so in its record."""
+        record = self.read(image_id, version)
+        if record is None or not lacks_mezzanines(record, self._config):
+            return
+        made = mezzanines(self._store.get(record.origin_key, limit=2 * record.length), self._config)
+        for mezzanine, data in made:
+            self._store.put(record.mezzanine_key(mezzanine), data, CONTENT_TYPES[mezzanine.format])
+        with self._changing(image_id):
+            now = self.read(image_id, version)
+            if now is None or now.tag != record.tag:  # Purged or replaced meanwhile: leave nothing behind.
+                self._undo([record.mezzanine_key(mezzanine) for mezzanine, _ in made])
+                return
+            record = replace(now, mezzanines=tuple(mezzanine for mezzanine, _ in made))
+            for key in self._record_keys(record):
+                self._put_record(key, record)
+        current = self._current_version(image_id) == version
+        self._cache.remember(record, current=current)
+
+    def _put_record(self, key: str, record: Record) -> None:
+        self._store.put(key, record.to_json(), "application/json", cache_control="no-cache")
+
     def purge(self, image_id: str, version: int | None = None) -> int:
         """See :meth:`lazycrop.service.LazyCrop.purge`."""
         check_image_id(image_id)
@@ -223,7 +245,7 @@ class Library:
                     self._store.put(key, data, content_type)
                     put.append(key)
                 for key in self._record_keys(record):
-                    self._store.put(key, record.to_json(), "application/json", cache_control="no-cache")
+                    self._put_record(key, record)
                     put.append(key)
             except BaseException:
                 if not self._landed(record):

@@ -23,7 +23,7 @@ from lazycrop.pictures import (
     save_origin,
     save_tiny,
 )
-from lazycrop.records import Mezzanine
+from lazycrop.records import Mezzanine, Record
 from lazycrop.sizes import Size
 
 # A copy that is nearly as large as the origin saves nothing. libjpeg decodes at a half by itself, for little more.
@@ -88,6 +88,12 @@ def prepare(
             focal=_focal_point(sketch) if focal == "auto" else focal,
             mezzanines=_cascade(pixels, format, size, _is_drawing(picture, origin, size), settings),
         )
+
+
+def lacks_mezzanines(record: Record, settings: RenderSettings) -> bool:
+    """Was this image stored without the mezzanines that it would be given today?"""
+    edges = _edges(record.width, record.height, record.format, settings)
+    return bool(edges) and not record.mezzanines and record.frames == 1
 
 
 def mezzanines(data: bytes, settings: RenderSettings) -> tuple[tuple[Mezzanine, bytes], ...]:

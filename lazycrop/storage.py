@@ -50,7 +50,8 @@ def s3_store_image(message: Message) -> None:
     knows the bucket's credentials from its own configuration: :meth:`S3ImageStorage.configure` was called in that
     process too, or the environment says it (``LAZYCROP_STORE=s3://bucket/base``, ``LAZYCROP_ACCESS_KEY`` and so on).
     """
-    _images_of(message.get("store")).maker.store_derivative(message)
+    actors = _images_of(message.get("store")).maker.actors
+    actors.get(message.get("job", STORE), actors[STORE])(message)
 
 
 _plain = s3_store_image
@@ -191,6 +192,8 @@ class _Dispatch:
         if task is _plain:
             return self._own_queue().send(actor, message)
         message = {**message, "store": self.images.config.store}
+        if actor != STORE:
+            message["job"] = actor
         for name in ("send", "delay"):  # Dramatiq's word, Celery's word.
             if hasattr(task, name):
                 return self._budget.spend(partial(getattr(task, name), message))
@@ -209,7 +212,7 @@ class _Dispatch:
     def _own_queue(self) -> Queue:
         with self._lock:
             if self._own is None:
-                self._own = open_queue(self._settings, {STORE: self.images.maker.store_derivative})
+                self._own = open_queue(self._settings, self.images.maker.actors)
             return self._own
 
 

@@ -58,6 +58,9 @@ class Store(Protocol):
     Every method may raise :class:`~lazycrop.errors.StoreUnavailable`; an object is visible whole or not at all.
     """
 
+    is_remote: bool
+    """Does an answer take a round trip through a network? Then questions that belong together are asked at once."""
+
     @property
     def public_url(self) -> str | None:
         """Where clients find the objects: absolute, ends in ``/``. None: they are streamed, not redirected to."""
@@ -100,6 +103,8 @@ class S3Store:
     configuration files, the machine's role. ``public_url`` includes the base path; without one it is the bucket's own.
     ``acl`` is sent with each object when given, such as ``public-read``.
     """
+
+    is_remote = True
 
     def __init__(
         self,
@@ -398,6 +403,8 @@ class FolderStore:
     below the folder is never followed; the folder itself may be one.
     """
 
+    is_remote = False
+
     def __init__(self, path: str | os.PathLike[str], public_url: str | None = None) -> None:
         self.path = os.path.realpath(path)
         self._ways: set[str] = set()
@@ -571,6 +578,8 @@ def _remove_leftovers(folder: str) -> None:
 
 class MemoryStore:
     """Objects in this process's memory, for tests and demonstrations."""
+
+    is_remote = False
 
     def __init__(self, public_url: str | None = None) -> None:
         self.public_url = _checked_url("public_url", public_url)

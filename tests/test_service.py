@@ -719,3 +719,36 @@ def test_a_closed_lazycrop_is_forgotten() -> None:
     del images
     gc.collect()
     assert gone() is None
+
+
+def test_an_image_that_was_stored_without_mezzanines_gets_them_after_the_first_request(make: Make) -> None:
+    before = make(mezzanine_edges="none").store_origin("cat", FOSSA)
+    assert before.mezzanines == ()
+    images = make()
+    first = ask(images, "/cat/100x.jpg")
+    images.close()
+    record = make().record("cat")
+    assert [mezzanine.edge for mezzanine in record.mezzanines] == [640, 1280]
+    assert (record.tag, record.width) == (before.tag, before.width)
+    assert ask(images, "/cat/100x.jpg").header("ETag") == first.header("ETag")
+    for mezzanine in record.mezzanines:
+        assert len(images.store.get(record.mezzanine_key(mezzanine), mezzanine.length)) == mezzanine.length
+    images.maker.add_mezzanines({"image_id": "cat", "size": None, "format": "jpg", "version": 1})
+    assert images.purge("cat") == 4
+
+
+def test_mezzanines_that_are_made_while_the_image_is_purged_leave_nothing_behind(make: Make) -> None:
+    store = MemoryStore()
+    images = make(store=store, mezzanine_edges="none")
+    images.store_origin("cat", FOSSA)
+    late = make(store=store)
+    put = store.put
+
+    def purged_meanwhile(key: str, *arguments: Any, **options: Any) -> bool:
+        if "mezzanine-640" in key:
+            images.purge("cat")
+        return put(key, *arguments, **options)
+
+    store.put = purged_meanwhile  # type: ignore[method-assign]
+    late.maker.add_mezzanines({"image_id": "cat", "size": None, "format": "jpg", "version": 1})
+    assert keys(store) == []
