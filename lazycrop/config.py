@@ -55,6 +55,9 @@ class Config(
     public_url: str | None = option(
         None, "Where anybody can fetch the store's objects. S3 derives it; a folder without it is streamed."
     )
+    cache: Any = option(
+        None, "A cache of your own that processes share, in place of memcached; it keeps KeyValue's contract."
+    )
     endpoint_url: str | None = option(
         None, "The address of an S3 server that is not Amazon's; boto3's own settings count too."
     )
@@ -208,8 +211,8 @@ def open_cache(config: Config, store: Store) -> Cache:
 
     A store's repr names its place, and does so alike in every process.
     """
-    shared: KeyValue | None = None
-    if config.memcached:
+    shared: KeyValue | None = config.cache
+    if shared is None and config.memcached:
         shared = Memcached(
             config.memcached, seconds=config.memcached_seconds, rest_seconds=config.memcached_rest_seconds
         )

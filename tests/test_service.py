@@ -29,6 +29,7 @@ from lazycrop import (
     Size,
     UnknownImage,
 )
+from lazycrop.caches import ProcessCache
 from lazycrop.errors import (
     BadImageId,
     BadRequest,
@@ -533,6 +534,30 @@ def test_a_store_of_ones_own_is_taken_as_it_is(make: Make, tmp_path: Path) -> No
     assert make(store=store).store is store
 
 
+def test_processes_share_a_cache_of_ones_own(make: Make, tmp_path: Path) -> None:
+    shared = ProcessCache()
+    store = FolderStore(tmp_path / "images")
+    one, other = (make(store=store, cache=shared, broker=Taking()) for _ in range(2))
+    one.store_origin("cat", FOSSA)
+    rendered = ask(one, "/cat/100x.jpg")
+    assert detail(rendered) == "fwd=miss; detail=rendered"
+    hot = ask(other, "/cat/100x.jpg")
+    assert (detail(hot), body(hot)) == ("hit; detail=hot", body(rendered))
+
+
+class Taking:
+    """A queue that takes every job, for nobody to do."""
+
+    ready = True
+
+    def send(self, actor: str, message: dict[str, Any]) -> bool:
+        return True
+
+    def ping(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def test_an_old_answer_is_timed(make: Make) -> None:
     images = make()
     images.store_origin("cat", FOSSA)
@@ -601,17 +626,11 @@ def test_a_visitors_text_is_a_url_and_never_a_file(make: Make) -> None:
             images.store_origin("cat", source, trusted=False)
 
 
-class Broken:
+class Broken(Taking):
     """A queue of somebody's own that fails."""
-
-    ready = True
 
     def send(self, actor: str, message: dict[str, Any]) -> bool:
         raise RuntimeError("redis://:password@10.0.0.3")
-
-    def ping(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def test_a_queue_that_raises_makes_no_picture_worse(make: Make) -> None:
