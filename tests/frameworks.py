@@ -175,16 +175,14 @@ def django_app(settings: Settings) -> WSGIApplication:
     class urls:
         urlpatterns = (path("", page),)
 
-    # Django has one configuration for a process; all that these sites differ in is the page.
+    # Django has one configuration for a process; all that these sites differ in is the page, so each request says which.
     if not django_settings.configured:
         django_settings.configure(ROOT_URLCONF=urls, ALLOWED_HOSTS=[HOST], SECRET_KEY="secret", LOGGING_CONFIG=None)
         django.setup()
     handler = WSGIHandler()
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
-        from django.urls import set_urlconf
-
-        set_urlconf(urls)  # type: ignore[arg-type]
+        django_settings.ROOT_URLCONF = urls
         return handler(environ, start_response)
 
     return Middleware(application, images)
