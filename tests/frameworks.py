@@ -175,7 +175,7 @@ def django_app(settings: Settings) -> WSGIApplication:
     class urls:
         urlpatterns = (path("", page),)
 
-    # Django has one configuration for a process; all that these sites differ in is the page, so each request says which.
+    # Django has one configuration for a process; all that these sites differ in is the page: each request says which.
     if not django_settings.configured:
         django_settings.configure(ROOT_URLCONF=urls, ALLOWED_HOSTS=[HOST], SECRET_KEY="secret", LOGGING_CONFIG=None)
         django.setup()
