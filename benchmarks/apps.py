@@ -19,12 +19,12 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 def images() -> Application:
     """lazycrop, mounted at the root."""
-    from lazycrop.config import from_env
-
-    if "BENCH_PLAIN" in os.environ:
+    if "BENCH_PLAIN" in os.environ:  # Before anything of lazycrop is imported.
         sys.modules["cykooz_resizer"] = None  # type: ignore[assignment]  # what makes an import fail
     if cores := os.environ.get("BENCH_CORES"):
         os.sched_setaffinity(0, range(int(cores)))
+    from lazycrop.config import from_env
+
     settings = from_env()
     if "BENCH_APART" in os.environ:
         from dramatiq.brokers.stub import StubBroker

@@ -83,6 +83,8 @@ def lazycrop(
 
     def serve(sources: Path, place: Path) -> Iterator[Site]:
         settings = {**serving(pristine, place), **(env or {})}
+        if not mezzanines:  # Else they are made after the first request.
+            settings["LAZYCROP_MEZZANINE_EDGES"] = "none"
         with gunicorn("images", place, settings) as (pid, base):
             yield Site(pid, lambda name, size, format: f"{base}/{image_id(name)}/{size}.{format}")
 

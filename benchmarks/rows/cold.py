@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 
 from PIL import Image
 
@@ -101,8 +102,9 @@ def _one_run(
     plan: Plan, contender: Contender, kind: str, output: str, sizes: Sequence[str]
 ) -> dict[tuple[str, str], float]:
     names = sources.names(plan, kind)
-    asked = [(name, size) for name in names for size in sizes]
-    with contender.serving(sources.folder(plan, kind), BUILD / "run") as site:
+    folder = sources.folder(plan, kind)
+    asked = [(name, size) for name in names for size in sizes if _shrinks(folder / name, size)]
+    with contender.serving(folder, BUILD / "run") as site:
         # Modules are loaded, and memory is taken, at the first request.
         for size in ("64x48", "1500x1100"):
             measure.fetch(site.url(names[0], size, output))
@@ -110,6 +112,13 @@ def _one_run(
     for (name, size), (_, body) in zip(asked, found, strict=True):
         _check_picture(body, size, f"{contender.name} of {name}")
     return {request: seconds for request, (seconds, _) in zip(asked, found, strict=True)}
+
+
+@cache
+def _shrinks(photo: Path, size: str) -> bool:
+    """A photograph smaller than the box is made larger by some, and left as it is by others."""
+    with Image.open(photo) as image:
+        return any(side > box for side, box in zip(image.size, map(int, size.split("x")), strict=True))
 
 
 def _check_picture(body: bytes, size: str, what: str) -> None:
