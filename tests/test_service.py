@@ -509,7 +509,7 @@ def test_a_record_that_is_no_record_is_said_so(make: Make, tmp_path: Path) -> No
     images = make()
     images.store_origin("cat", small())
     (tmp_path / "images/cat/image.json").write_bytes(b'{"image_id": "cat"}')
-    fresh = make()
+    fresh = make(broker="inline")
     answer = ask(fresh, "/cat/100x.jpg")
     assert (answer.status, b"the log says" in body(answer)) == (500, True)
     assert fresh.url("cat", "100x") == "/img/cat/100x.jpg"
