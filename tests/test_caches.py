@@ -275,8 +275,8 @@ def test_a_memcached_that_hangs_costs_its_budget_once(memcached: MemcachedServer
         start = time.perf_counter()
         for _ in range(100):
             cache.look(SMALL, current=True)
-        assert 0.15 < first < 0.6
-        assert time.perf_counter() - start < 0.5
+        assert 0.15 < first < 2
+        assert time.perf_counter() - start < 2, "a hundred more budgets would be 20 seconds"
 
 
 def test_threads_share_a_cache(cache: Cache) -> None:

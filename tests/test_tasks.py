@@ -178,10 +178,10 @@ def test_a_broker_that_hangs_or_refuses_costs_its_budget_once(
             queue = open_queue(settings(broker=url, broker_rest_seconds=60), {"store": print})
             start = time.perf_counter()
             assert not queue.send("store", {})
-            assert time.perf_counter() - start < 1.0
+            assert time.perf_counter() - start < 2
             start = time.perf_counter()
             assert not any(queue.send("store", {}) for _ in range(100))
-            assert time.perf_counter() - start < 0.1
+            assert time.perf_counter() - start < 2, "a hundred more budgets would be 50 seconds"
             warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
             assert len([record for record in warnings if record.name == "lazycrop.tasks"]) == 1
             queue.close()
@@ -198,7 +198,7 @@ def test_a_broker_that_hangs_in_mid_life_holds_nobody_and_is_used_again(broker: 
         proxy.set("reset")
         start = time.perf_counter()
         queue.send("store", {})
-        assert time.perf_counter() - start < 1.0
+        assert time.perf_counter() - start < 2
         proxy.set("pass")
         eventually(lambda: queue.send("store", {}), 20, what="the broker takes messages again")
         queue.close()
