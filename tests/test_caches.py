@@ -38,7 +38,7 @@ def key_value(request: pytest.FixtureRequest) -> Iterator[KeyValue]:
         yield ProcessCache()
         return
     names = ["memcached"] if request.param == "memcached" else ["memcached", "second_memcached"]
-    servers = Memcached([request.getfixturevalue(name).address for name in names])
+    servers = Memcached([request.getfixturevalue(name).address for name in names], seconds=5)
     yield servers
     servers.close()
 
