@@ -157,7 +157,8 @@ def test_first_a_picture_then_a_redirect_to_an_object_that_anybody_can_fetch(
 
 
 def test_64_clients_ask_two_processes_for_one_new_size(start: Start, valkey: Valkey) -> None:
-    site = start(valkey, lease_seconds="60", hot_seconds="60", follow_seconds="20")
+    patient = {"memcached_seconds": "5", "broker_seconds": "5", "follow_seconds": "20", "request_seconds": "30"}
+    site = start(valkey, lease_seconds="60", hot_seconds="60", **patient)
     site.images.store_origin("cat", photo("Painting"), "6000x6000")
     with ThreadPoolExecutor(64) as clients:
         replies = list(clients.map(get, [f"{site.url}/cat/1600x1200.jpg"] * 64))
