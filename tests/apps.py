@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from lazycrop import ImageApp, LazyCrop, Middleware
+from lazycrop import LazyCrop, Middleware
 
 logging.basicConfig(level=logging.INFO)
 
@@ -17,15 +17,3 @@ def page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 images = LazyCrop.from_env()
 application = Middleware(page, images)
-
-
-def under_sub_path(environ: dict[str, Any], start_response: Any) -> Any:
-    """``application`` mounted under /sub/path, as a front-end or a URL map does it."""
-    if not environ["PATH_INFO"].startswith("/sub/path/"):
-        return page(environ, start_response)
-    environ["SCRIPT_NAME"] += "/sub/path"
-    environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/sub/path")
-    return application(environ, start_response)
-
-
-standalone = ImageApp(images)
