@@ -66,6 +66,7 @@ def test_each_browser_gets_what_it_names(images: LazyCrop, accept: str | None, f
     assert redirect.header("Cache-Control") == "public, max-age=86400"
     unchanged = images.answer("/cat/300x.auto", accept=accept, if_none_match=redirect.header("ETag"))
     assert (unchanged.status, unchanged.header("Vary")) == (304, "Accept")
+    images.close()  # The jobs are done.
     names = {path.name for path in (Path(images.store.path) / "cat").glob("300x.*")}  # type: ignore[attr-defined]
     assert names == {f"300x.{first}", f"300x.{later}"}
 

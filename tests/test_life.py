@@ -268,4 +268,4 @@ def test_when_the_store_is_down_stored_sizes_still_redirect_and_others_are_503(
             assert reply.headers["retry-after"]
             assert b"Traceback" not in reply.body
     s3.start()
-    assert get(f"{site.url}/cat/201x.jpg").status == 200
+    eventually(lambda: get(f"{site.url}/cat/201x.jpg").status == 200, 30, "the store is asked again after its rest")
