@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # memcached refuses values over 1 MiB, its own header and ours included, and with noreply it does so silently.
+# (A process's own memory takes what is a quarter of it.)
 LARGEST = 999_000
 
 
@@ -214,14 +215,27 @@ class Hot:
 class Known:
     """What the cache knows of a derivative. ``record``: None when not known.
 
-    ``fresh``: the record (or the lack of it) need not be asked for again.
+    ``fresh``: the record (or the lack of it) need not be asked for again. The rest counts for ``record``'s picture
+    only: with another record in its place it is another answer.
     """
 
     record: Record | None
     fresh: bool
-    stored: bool
-    hot: Hot | None
-    quarantined: bool
+    marker: bytes | None
+    staged: bytes | None
+    failures: bytes | None
+
+    @property
+    def stored(self) -> bool:
+        return self.record is not None and self.marker == self.record.tag.encode()
+
+    @property
+    def hot(self) -> Hot | None:
+        return _read_hot(self.staged, self.record.tag) if self.record else None
+
+    @property
+    def quarantined(self) -> bool:
+        return self.record is not None and self.failures == f"{self.record.tag} 2".encode()
 
 
 class Cache:
@@ -252,16 +266,8 @@ class Cache:
             f"hot {derivative.key}",
             f"failures {_image_name(derivative)}",
         ]
-        record_value, marker, hot, failures = self._get_many(derivative.image_id, names)
-        record, fresh = _read_record(record_value)
-        tag = record.tag if record else ""
-        return Known(
-            record=record,
-            fresh=fresh,
-            stored=bool(tag) and marker == tag.encode(),
-            hot=_read_hot(hot, tag),
-            quarantined=bool(tag) and failures == f"{tag} 2".encode(),
-        )
+        value, *known = self._get_many(derivative.image_id, names)
+        return Known(*_read_record(value), *known)
 
     def remember(self, record: Record, current: bool) -> None:
         """Keep a record; long, because an old one is better than none while the store is down."""
@@ -289,7 +295,7 @@ class Cache:
 
     def stage(self, derivative: Derivative, tag: str, data: bytes, queued: bool) -> None:
         """Keep the bytes of a new derivative for followers, other hosts and the actor."""
-        fits = len(data) <= LARGEST
+        fits = len(data) <= (self._settings.cache_bytes // 4 if self._shared is None else LARGEST)
         header = json.dumps([tag, queued, fits]).encode()
         value = header + b"\n" + (data if fits else b"")
         self._set(derivative.image_id, f"hot {derivative.key}", value, self._settings.hot_seconds)

@@ -1,11 +1,10 @@
-"""Single flight: of all threads that want the same thing at once, one makes it and the others wait. And one ahead."""
+"""Single flight: of all threads that want the same thing at once, one makes it and the others wait."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextvars import copy_context
 from typing import Generic, TypeVar
 
 from lazycrop.errors import Overloaded
@@ -46,21 +45,3 @@ class Flights(Generic[T]):
         finally:
             with self._lock:
                 del self._running[key]
-
-
-def in_thread(call: Callable[[], T]) -> Callable[[], T]:
-    """Begin ``call`` at once in a thread of its own; what is returned waits for it, and returns or raises what it did.
-
-    The request's deadline goes along.
-    """
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-
-    context = copy_context()
-    threading.Thread(target=lambda: context.run(run), name="lazycrop-ahead", daemon=True).start()
-    return future.result

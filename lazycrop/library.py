@@ -59,7 +59,7 @@ class Library:
     def look(self, asked: Derivative) -> tuple[Derivative, Record, Known]:
         """The derivative with its version and format, its record, and what the cache knows of it.
 
-        One look at the cache, a second one where the version was not the one last seen; the store is asked for the
+        One look at the cache, a second one where version or format were not those last seen; the store is asked for the
         record where the cache has none that is fresh. Raises :class:`~lazycrop.errors.UnknownImage`,
         :class:`~lazycrop.errors.StoreUnavailable`.
         """
@@ -79,9 +79,8 @@ class Library:
             if len(self._seen) > _SEEN_LIMIT:
                 self._seen.clear()
             self._seen[asked.image_id] = (record.version, record.format)
-        if derivative != guess or known.record is None or known.record.tag != record.tag:
             known = self._cache.look(derivative, current)
-        return derivative, record, known
+        return derivative, record, replace(known, record=record)
 
     def record(self, image_id: str, version: int | None = None) -> Record:
         """What is known of an image, or was a moment ago. Raises :class:`~lazycrop.errors.UnknownImage`."""

@@ -17,7 +17,7 @@ from lazycrop.config import Config
 from lazycrop.deadlines import left
 from lazycrop.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.errors import BadRequest, BrokenImage, MissingObject, Overloaded, UnknownImage, UnsupportedImage
-from lazycrop.flights import Flights, in_thread
+from lazycrop.flights import Flights
 from lazycrop.forks import after_fork
 from lazycrop.library import Library
 from lazycrop.origins import lacks_mezzanines
@@ -26,6 +26,7 @@ from lazycrop.records import Record
 from lazycrop.render import best_source, render
 from lazycrop.stores import Store
 from lazycrop.tasks import Queue, open_queue
+from lazycrop.threads import Threads, begin
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class Maker:
         self._policy = policy
         self._config = config
         self._queue: Queue | None = None
+        self._most_renders = config.renders or os.cpu_count() or 1
+        self._threads = Threads("lazycrop-render", self._most_renders)
         self._begin()
         after_fork(self._begin)  # Whoever held a slot, a flight or the lock stayed with the parent.
         if not isinstance(config.broker, str):
@@ -68,7 +71,7 @@ class Maker:
 
     def _begin(self) -> None:
         self._flights: Flights[Made] = Flights()
-        self._slots = threading.BoundedSemaphore(self._config.renders or os.cpu_count() or 1)
+        self._slots = threading.BoundedSemaphore(self._most_renders)
         self._lock = threading.Lock()
 
     @property
@@ -90,6 +93,7 @@ class Maker:
             queue, self._queue = self._queue, None
         if queue is not None:
             queue.close()
+        self._threads.close()
 
     def make(self, derivative: Derivative, record: Record) -> Made:
         """The bytes of ``derivative``, rendered at most once by all threads, processes and hosts that ask at once.
@@ -216,7 +220,7 @@ class Maker:
         """
         source: Callable[[], bytes] = partial(self._source, derivative, record)
         if getattr(self._store, "is_remote", True):
-            source = in_thread(source)
+            source = begin("lazycrop-ahead", source).result
         return self._store.exists(derivative.key), source
 
     def _render(
@@ -225,14 +229,17 @@ class Maker:
         assert derivative.size is not None
         try:
             with self._slot(wait):
-                rendered = render(
-                    source,
-                    derivative.size,
-                    derivative.format,
-                    self._config,
-                    focal=record.focal,
-                    dimensions=(record.width, record.height),
-                )
+                rendered = self._threads.submit(
+                    partial(
+                        render,
+                        source,
+                        derivative.size,
+                        derivative.format,
+                        self._config,
+                        focal=record.focal,
+                        dimensions=(record.width, record.height),
+                    )
+                ).result()
         except (BrokenImage, UnsupportedImage):  # And none that a busy machine may cause: time and memory.
             self._cache.count_failure(derivative, record.tag)
             raise

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lazycrop.pictures import (
-    Picture,
     Pixels,
     RenderSettings,
     detail,
+    is_drawing,
     is_transparent,
     open_picture,
     rgba,
@@ -27,12 +27,12 @@ from lazycrop.records import Mezzanine, Record
 from lazycrop.sizes import Size
 
 # A copy that is nearly as large as the origin saves nothing. libjpeg decodes at a half by itself, for little more.
+# A PNG takes so much longer to decode that a JPEG of it pays off even then.
 MEZZANINE_SHARE = 0.75
+MEZZANINE_SHARE_PNG = 0.875
 MEZZANINE_SHARE_JPEG = 0.5
-
-# A lossless picture of more bytes a pixel is a photograph, no drawing: its mezzanines may be JPEG, which takes 50 ms to
-# a 1600x1200 where PNG takes 130.
-MOST_BYTES_OF_DRAWING = 0.75
+# Nor does one that spares fewer pixels than this: the object and its put cost more than the 2 to 8 ms of decoding them.
+MEZZANINE_PIXELS = 400_000
 
 PLACEHOLDER_CHARACTERS = 300
 
@@ -86,7 +86,7 @@ def prepare(
             placeholder=_placeholder(sketch),
             colour=_dominant_colour(sketch),
             focal=_focal_point(sketch) if focal == "auto" else focal,
-            mezzanines=_cascade(pixels, format, size, _is_drawing(picture, origin, size), settings),
+            mezzanines=_cascade(pixels, format, size, is_drawing(sketch), settings),
         )
 
 
@@ -104,11 +104,7 @@ def mezzanines(data: bytes, settings: RenderSettings) -> tuple[tuple[Mezzanine, 
         if picture.frames > 1 or not edges:
             return ()
         pixels = picture.pixels(_within(edges[0], *size))
-        return _cascade(pixels, picture.kind, size, _is_drawing(picture, data, size), settings)
-
-
-def _is_drawing(picture: Picture, origin: bytes, size: tuple[int, int]) -> bool:
-    return picture.lossless and len(origin) <= MOST_BYTES_OF_DRAWING * size[0] * size[1]
+        return _cascade(pixels, picture.kind, size, is_drawing(pixels.sketch()), settings)
 
 
 def _cascade(
@@ -131,8 +127,14 @@ def _cascade(
 
 def _edges(width: int, height: int, format: str, settings: RenderSettings) -> list[int]:
     """The edges that are worth while for an origin of these pixels, the longest first."""
-    longest = max(width, height) * (MEZZANINE_SHARE_JPEG if format == "jpg" else MEZZANINE_SHARE)
-    return sorted((edge for edge in settings.mezzanine_edges if edge <= longest), reverse=True)
+    shares = {"jpg": MEZZANINE_SHARE_JPEG, "png": MEZZANINE_SHARE_PNG}
+    most = shares.get(format, MEZZANINE_SHARE)
+
+    def pays(edge: int) -> bool:
+        share = edge / max(width, height)
+        return share <= most and width * height * (1 - share**2) >= MEZZANINE_PIXELS
+
+    return sorted(filter(pays, settings.mezzanine_edges), reverse=True)
 
 
 def _within(edge: int, width: int, height: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,8 +94,8 @@ class Record:
 
     def to_json(self) -> bytes:
         """The stored form, without ``url``."""
-        content = asdict(replace(self, url=""))
-        del content["url"]
+        content = {name: getattr(self, name) for name in _STORED}
+        content["mezzanines"] = [asdict(mezzanine) for mezzanine in self.mezzanines]
         return json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
@@ -106,8 +106,7 @@ class Record:
         """
         try:
             content: dict[str, Any] = json.loads(data)
-            known = {f.name for f in fields(cls)} - {"url"}
-            content = {name: value for name, value in content.items() if name in known}
+            content = {name: value for name, value in content.items() if name in _STORED}
             content["mezzanines"] = tuple(Mezzanine(**m) for m in content.get("mezzanines", ()))
             if content.get("focal") is not None:
                 x, y = content["focal"]
@@ -119,6 +118,9 @@ class Record:
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise BadRecord("A stored record is not readable; store the image again.") from error
         return record
+
+
+_STORED = frozenset(field.name for field in fields(Record)) - {"url"}
 
 
 def record_key(image_id: str, version: int | None = None) -> str:

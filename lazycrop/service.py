@@ -317,11 +317,12 @@ class LazyCrop:
             stored := self._stored(derivative, request, freshness, trace)
         ):
             return stored
-        if known.hot and known.hot.data is not None:
-            if not known.hot.queued:
-                self.maker.store_hot(derivative, record, known.hot.data)
+        hot = known.hot
+        if hot and hot.data is not None:
+            if not hot.queued:
+                self.maker.store_hot(derivative, record, hot.data)
             trace.status = "hit; detail=hot"
-            return answers.picture(known.hot.data, len(known.hot.data), derivative.format, freshness)
+            return answers.picture(hot.data, len(hot.data), derivative.format, freshness)
         if known.quarantined:
             minutes = -(-self.config.quarantine_seconds // 60)
             raise Quarantined(

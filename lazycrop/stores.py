@@ -15,7 +15,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NoReturn, Protocol, TypeVar, cast
@@ -25,6 +24,7 @@ from lazycrop.deadlines import left
 from lazycrop.derivatives import IMMUTABLE
 from lazycrop.errors import BadRequest, ConfigurationError, LazyCropError, MissingObject, StoreUnavailable
 from lazycrop.options import option
+from lazycrop.threads import begin
 
 log = logging.getLogger(__name__)
 
@@ -225,29 +225,17 @@ class S3Store:
 
         boto3's own timeouts hold for one address and one read of the socket: of a name with eight addresses that do
         not answer each is tried, looking a name up has no timeout, and headers may drip for ever. So the call has a
-        thread of its own, which costs 0.1 ms, and which is left to itself when it is late.
+        thread of its own, which is left to itself when it is late.
         """
         process, seconds = self._process(), left(self._settings.store_seconds)
         slots = process.slots
         if time.monotonic() < process.resting_until:
             _fail(action, key, "it did not answer a moment ago")
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
-            finally:
-                slots.release()
-
         started = time.monotonic()
         if not slots.acquire(timeout=seconds):
             _fail(action, key, f"all connections stayed taken for {seconds} s")
-        try:
-            threading.Thread(target=run, name="lazycrop-store", daemon=True).start()
-        except RuntimeError:  # while the interpreter ends; from Python 3.12 on it starts no thread then
-            run()
+        future = begin("lazycrop-store", call)
+        future.add_done_callback(lambda _: slots.release())
         try:
             return future.result(max(0, seconds - (time.monotonic() - started)))
         except TimeoutError:

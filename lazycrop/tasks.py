@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import atexit
 import logging
-import queue as queues
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -22,6 +20,7 @@ from urllib.parse import urlsplit
 from lazycrop.errors import BadRequest, ConfigurationError, ImageError, NotFound
 from lazycrop.forks import after_fork
 from lazycrop.options import option
+from lazycrop.threads import Threads
 
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker
@@ -224,10 +223,8 @@ class Budget:
 
     def __init__(self, settings: TaskSettings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
         self._resting_until = 0.0
-        self._sender: _Sender | None = None
-        after_fork(self._after_fork)
+        self._sender = Threads("lazycrop-sender", 1)
 
     @property
     def ready(self) -> bool:
@@ -248,54 +245,16 @@ class Budget:
         return True
 
     def close(self) -> None:
-        with self._lock:
-            if self._sender is not None:
-                self._sender.stop()
-                self._sender = None
+        self._sender.close()
 
     def call(self, call: Callable[[], Any]) -> None:
         """Make the call; raises what it raises, and TimeoutError."""
-        with self._lock:
-            if self._sender is None:
-                self._sender = _Sender()
-            future = self._sender.submit(call)
+        future = self._sender.submit(call)
         try:
             future.result(self._settings.broker_seconds)
         except TimeoutError:
             future.cancel()  # If it has not begun, it must not happen later.
             raise TimeoutError(f"no answer within {self._settings.broker_seconds} s") from None
-
-    def _after_fork(self) -> None:
-        self._lock = threading.Lock()
-        self._sender = None
-
-
-class _Sender:
-    """One daemon thread that makes calls in turn."""
-
-    def __init__(self) -> None:
-        self._calls: queues.SimpleQueue[tuple[Callable[[], Any], Future[None]] | None] = queues.SimpleQueue()
-        threading.Thread(target=self._run, name="lazycrop-sender", daemon=True).start()
-
-    def submit(self, call: Callable[[], Any]) -> Future[None]:
-        future: Future[None] = Future()
-        self._calls.put((call, future))
-        return future
-
-    def stop(self) -> None:
-        self._calls.put(None)
-
-    def _run(self) -> None:
-        while (item := self._calls.get()) is not None:
-            call, future = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                call()
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(None)
 
 
 def _dead_letters() -> Any:

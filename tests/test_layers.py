@@ -13,7 +13,7 @@ from servers import ROOT
 
 ROWS = [
     {"errors", "deadlines", "forks"},
-    {"options", "sizes"},
+    {"options", "sizes", "threads"},
     {"derivatives", "pictures"},
     {"records"},
     {

@@ -113,7 +113,6 @@ def quality(path: Path, text: str, format: str, source: str) -> float:
     data = prepared.data
     if source == "mezzanine":
         mezzanine = best_source(record, Size.parse(text))
-        assert mezzanine is not None or max(record.width, record.height) < 2000
         data = dict(prepared.mezzanines)[mezzanine] if mezzanine else data
     dimensions = (record.width, record.height)
     return psnr(render(data, Size.parse(text), format, SETTINGS, dimensions=dimensions).data, expected(path, text))
@@ -127,6 +126,8 @@ def test_encoding_a_picture_at_its_own_size_as_png_changes_nothing():
 @pytest.mark.parametrize("format", ["jpg", "webp", "avif"])
 @pytest.mark.parametrize("text", SIZES)
 def test_a_derivative_is_as_good_as_its_encoding(text, format, source):
+    if source == "mezzanine":
+        assert any(best_source(stored(path)[1], Size.parse(text)) for path in PHOTOS), "else this shows nothing"
     lost = [own_quality(path, text, format) - quality(path, text, format, source) for path in PHOTOS]
     assert np.mean(lost) < 0.15
 

@@ -1,0 +1,102 @@
+"""Threads: calls that somebody else makes, and whose result is waited for no longer than it may take.
+
+All of them are daemons, so that none that hangs holds up the end of the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from lazycrop.forks import after_fork
+
+T = TypeVar("T")
+
+
+def begin(name: str, call: Callable[[], T]) -> Future[T]:
+    """Begin ``call`` at once in a thread of its own, which takes 0.1 ms. The request's deadline goes along."""
+    future: Future[T] = Future()
+    context = copy_context()
+
+    def run() -> None:
+        _fulfil(future, lambda: context.run(call))
+
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError:  # while the interpreter ends; from Python 3.12 on it starts no thread then
+        run()
+    return future
+
+
+class Threads:
+    """At most ``count`` threads that make calls in the order in which they come; each starts when all others are busy.
+
+    They stay, and with them what libraries keep for a thread. A forked child starts its own. (The pool of
+    concurrent.futures takes no call once the interpreter ends, when embedded jobs are still to be done.)
+    """
+
+    def __init__(self, name: str, count: int) -> None:
+        self._name = name
+        self._count = count
+        self._begin()
+        after_fork(self._begin)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Have ``call`` made, with the request's deadline. One that is cancelled before it begins is not made."""
+        future: Future[T] = Future()
+        context = copy_context()
+
+        def run() -> None:
+            if future.set_running_or_notify_cancel():
+                _fulfil(future, lambda: context.run(call))
+
+        with self._lock:
+            if self._has_thread():
+                self._calls.put(run)
+                return future
+        run()
+        return future
+
+    def close(self) -> None:
+        """End the threads once they have done what they were given; a later call starts new ones."""
+        with self._lock:
+            for _ in range(self._started):
+                self._calls.put(None)
+            self._forget()
+
+    def _has_thread(self) -> bool:
+        """Is there one that takes the next call, sooner or later?"""
+        if not self._idle.acquire(blocking=False) and self._started < self._count:
+            arguments = (self._calls, self._idle)
+            with suppress(RuntimeError):  # as above
+                threading.Thread(target=_work, args=arguments, name=self._name, daemon=True).start()
+                self._started += 1
+        return self._started > 0
+
+
+def _work(calls: SimpleQueue[Callable[[], None] | None], idle: threading.Semaphore) -> None:
+    while (call := calls.get()) is not None:
+        call()
+        del call  # and what it refers to
+        idle.release()
+
+
+def _fulfil(future: Future[Any], call: Callable[[], Any]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:
+        future.set_exception(error)

@@ -1,0 +1,98 @@
+"""Threads that make calls for others: how many there are, what goes along, and what outlives what."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from lazycrop.deadlines import deadline, left
+from lazycrop.threads import Threads, begin
+from servers import eventually
+
+
+def running(name: str) -> int:
+    return sum(thread.name == name for thread in threading.enumerate())
+
+
+def test_a_call_of_its_own_returns_and_raises_what_it_did_and_has_the_deadline() -> None:
+    assert begin("apart", lambda: threading.current_thread().name).result(5) == "apart"
+    with pytest.raises(ZeroDivisionError):
+        begin("apart", lambda: 1 // 0).result(5)
+    with deadline(3):
+        assert begin("apart", lambda: left(60)).result(5) <= 3
+    assert begin("apart", lambda: left(60)).result(5) == 60
+
+
+def test_one_call_after_the_other_takes_one_thread() -> None:
+    threads = Threads("one by one", 4)
+    for number in range(20):
+        assert threads.submit(lambda number=number: number).result(5) == number
+        # It says that it is idle a moment after the result is there.
+        eventually(lambda: threads._idle._value == 1, what="the thread is idle")  # type: ignore[attr-defined]
+    assert running("one by one") == 1
+    threads.close()
+    eventually(lambda: running("one by one") == 0, what="the thread has ended")
+    assert threads.submit(lambda: "again").result(5) == "again"
+    threads.close()
+
+
+def test_no_more_threads_than_there_may_be_and_none_that_fails_is_lost() -> None:
+    threads = Threads("bounded", 2)
+    gate, active, most = threading.Event(), 0, 0
+    lock = threading.Lock()
+
+    def call() -> int:
+        nonlocal active, most
+        with lock:
+            active += 1
+            most = max(most, active)
+        gate.wait(10)
+        with lock:
+            active -= 1
+        raise ValueError
+
+    futures = [threads.submit(call) for _ in range(20)]
+    eventually(lambda: active == 2, what="two calls are under way")
+    gate.set()
+    assert all(isinstance(future.exception(10), ValueError) for future in futures)
+    assert (most, running("bounded")) == (2, 2)
+    threads.close()
+
+
+def test_what_is_cancelled_before_it_begins_is_not_made_and_the_deadline_goes_along() -> None:
+    threads = Threads("cancelled", 1)
+    gate = threading.Event()
+    made: list[int] = []
+    first = threads.submit(lambda: gate.wait(10))
+    second = threads.submit(lambda: made.append(2))
+    with deadline(3):
+        third = threads.submit(lambda: left(60))
+    assert second.cancel()
+    gate.set()
+    assert first.result(5)
+    assert third.result(5) <= 3
+    assert made == []
+    threads.close()
+
+
+@pytest.mark.parametrize("used_before", [True, False])
+def test_threads_work_in_a_forked_child_and_while_the_interpreter_ends(used_before: bool) -> None:
+    script = f"""
+import atexit, os
+from lazycrop.threads import Threads, begin
+threads = Threads("t", 2)
+if {used_before}:
+    assert threads.submit(lambda: 1).result(5) == 1
+child = os.fork()
+assert threads.submit(lambda: 2).result(5) == 2
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+late = Threads("late", 1)
+atexit.register(lambda: print(late.submit(lambda: 3).result(5), begin("b", lambda: 4).result(5), flush=True))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=os.environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3 4\n3 4\n", "")
