@@ -25,6 +25,7 @@ _SECURITY = (
 # Until the small format is stored, so that its readers come back for it.
 _SOON = "public, max-age=60"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
+STATUS_LINES = {status: f"{status} {reason}" for status, reason in _REASONS.items()}
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -164,7 +165,11 @@ class Trace:
     def add(self, name: str, seconds: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
+    @property
+    def cache_status(self) -> tuple[str, str]:
+        return "Cache-Status", f"lazycrop; {self.status}"
+
     def headers(self) -> list[tuple[str, str]]:
         seconds = self.seconds or {"lookup": 0.0}
         timing = ", ".join(f"{name};dur={duration * 1000:.2f}" for name, duration in seconds.items())
-        return [("Cache-Status", f"lazycrop; {self.status}"), ("Server-Timing", timing)]
+        return [self.cache_status, ("Server-Timing", timing)]

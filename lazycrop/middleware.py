@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
-from lazycrop.answers import Answer
+from lazycrop.answers import STATUS_LINES, Answer
 from lazycrop.config import check_prefix
 from lazycrop.errors import ConfigurationError
 from lazycrop.policy import CLOSED
@@ -35,10 +35,16 @@ class ImageApp:
     def answer(self, environ: WSGIEnvironment, prefix: str = "") -> Answer:
         """The answer to ``environ``, whose PATH_INFO begins with ``prefix``; for adapters and other gateways."""
         get = environ.get
+        path, query, method = get("PATH_INFO", "")[len(prefix) :], get("QUERY_STRING", ""), environ["REQUEST_METHOD"]
+        # First of all, and before all else is looked for.
+        if method == "GET" and "HTTP_IF_NONE_MATCH" not in environ and "HTTP_IF_MODIFIED_SINCE" not in environ:
+            ready = self.images.ready(path, query)
+            if ready is not None:
+                return ready
         return self.images.answer(
-            get("PATH_INFO", "")[len(prefix) :],
-            query=get("QUERY_STRING", ""),
-            method=environ["REQUEST_METHOD"],
+            path,
+            query=query,
+            method=method,
             accept=get("HTTP_ACCEPT"),
             if_none_match=get("HTTP_IF_NONE_MATCH"),
             if_modified_since=get("HTTP_IF_MODIFIED_SINCE"),
@@ -71,7 +77,7 @@ def _quoted(script_name: str) -> str:
 
 def send(answer: Answer, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Hand ``answer`` to a WSGI server."""
-    start_response(f"{answer.status} {answer.reason}", answer.headers)
+    start_response(STATUS_LINES[answer.status], answer.headers)
     body = answer.body
     if isinstance(body, bytes):
         return [body] if body else []

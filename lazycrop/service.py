@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from lazycrop import answers, config, urls
 from lazycrop.answers import Answer, Freshness, Trace
@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 Asks = str | Size | tuple[int | None, int | None]
 """A size as users give it: its spelling or a preset's name, a Size, or (width, height)."""
+
+
+_SHORT = 65_536  # Bytes, as many as are sent at a time.
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +210,7 @@ class LazyCrop:
         # Then another client's answer is as good for this one.
         is_plain = method == "GET" and redirect and if_none_match is None and if_modified_since is None
         shortcuts = self._shortcuts.table
-        if is_plain and (ready := self._by_shortcut(path, query)) is not None:
+        if is_plain and (ready := self.ready(path, query)) is not None:
             return ready
         redirect = redirect and self.config.answer == "redirect"
         request = _Request(method, path, query, accept, if_none_match, if_modified_since, mount, redirect)
@@ -220,6 +223,26 @@ class LazyCrop:
         if method == "HEAD":
             answer.close()
             answer.body = b""
+        return answer
+
+    def ready(self, path: str, query: str = "") -> Answer | None:
+        """What :meth:`answer` gave a moment ago for the stored size at this very URL, if the object is as it was.
+
+        It holds for a GET without If-None-Match and If-Modified-Since; :meth:`answer` asks this itself.
+        """
+        shortcut = self._shortcuts.get(path, query)
+        if shortcut is None:
+            return None
+        if shortcut.key is None:
+            return Answer(shortcut.status, list(shortcut.headers))
+        try:
+            body, length = self._read_or_open(shortcut.key, shortcut.length)
+        except Exception:  # The long way says what it is.
+            return None
+        answer = Answer(shortcut.status, list(shortcut.headers), body)
+        if length != shortcut.length:
+            answer.close()
+            return None
         return answer
 
     def close(self) -> None:
@@ -242,21 +265,13 @@ class LazyCrop:
         trace.status, trace.stored = f"fwd=bypass; detail={failure.code}", None
         return answers.error(failure, varies=trace.varies)
 
-    def _by_shortcut(self, path: str, query: str) -> Answer | None:
-        """What was answered a moment ago, if the stored object is as it was."""
-        shortcut = self._shortcuts.get(path, query)
-        if shortcut is None:
-            return None
-        if shortcut.key is None:
-            return Answer(shortcut.status, list(shortcut.headers))
-        try:
-            opened = self.store.open(shortcut.key)
-        except Exception:  # The long way says what it is.
-            return None
-        if opened.length != shortcut.length:
-            opened.file.close()
-            return None
-        return Answer(shortcut.status, list(shortcut.headers), opened.file)
+    def _read_or_open(self, key: str, length: int) -> tuple[bytes | BinaryIO, int]:
+        """An object of about this length: the bytes of a short one, because to stream it costs a server more."""
+        if length > _SHORT:
+            opened = self.store.open(key)
+            return opened.file, opened.length
+        data = self.store.get(key, _SHORT)
+        return data, len(data)
 
     def _permitted(self, request: _Request, trace: Trace) -> Answer:
         """The answer where policy allows what is asked, or something near it."""

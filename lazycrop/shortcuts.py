@@ -67,7 +67,7 @@ class Shortcuts:
                 table.pop(next(iter(table)), None)
             except (StopIteration, RuntimeError):  # Another thread changed the table.
                 return
-        headers = [*answer.headers, *Trace(status=trace.status).headers()]
+        headers = [*answer.headers, trace.cache_status]
         key = trace.stored if answer.body else None
         length = int(answer.header("Content-Length") or 0)
         table[url] = Shortcut(answer.status, headers, key, length, time.monotonic() + seconds)

@@ -771,3 +771,39 @@ def test_mezzanines_that_are_made_while_the_image_is_purged_leave_nothing_behind
     store.put = purged_meanwhile  # type: ignore[method-assign]
     late.maker.add_mezzanines({"image_id": "cat", "size": None, "format": "jpg", "version": 1})
     assert keys(store) == []
+
+
+def test_a_picture_that_memcached_could_not_hold_is_rendered_once_in_one_process(
+    make: Make, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    noise = io.BytesIO()
+    Image.frombytes("RGB", (1000, 700), os.urandom(1000 * 700 * 3)).save(noise, "PNG", compress_level=1)
+    images = make()
+    images.store_origin("cat", noise.getvalue())
+    with caplog.at_level("INFO", "lazycrop"):
+        answer = ask(images, "/cat/900x.png")
+        images.close()
+    stored = (tmp_path / "images/cat/900x.png").read_bytes()
+    assert stored == answer.body and len(stored) > 1_048_576
+    assert [record.message.split()[0] for record in caplog.records] == ["rendered", "stored"]
+
+
+@pytest.mark.parametrize("size", ["100x", "2000x"])
+def test_a_stored_size_reaches_the_server_whole_and_a_long_one_through_its_file_wrapper(make: Make, size: str) -> None:
+    images = make(broker="inline")
+    images.store_origin("cat", FOSSA)
+    made = body(ask(images, f"/cat/{size}.jpg"))
+    wrapped = []
+
+    def file_wrapper(file: Any, block: int) -> Any:
+        wrapped.append(file)
+        return iter(partial(file.read, block), b"")
+
+    environ = {"PATH_INFO": f"/cat/{size}.jpg", "REQUEST_METHOD": "GET", "wsgi.file_wrapper": file_wrapper}
+    for _ in range(2):
+        headers: dict[str, str] = {}
+        sent = ImageApp(images)(dict(environ), lambda status, found, headers=headers: headers.update(found))  # type: ignore[misc]
+        assert (b"".join(sent), headers["Content-Length"]) == (made, str(len(made)))
+    assert bool(wrapped) and wrapped[-1].fileno() if size == "2000x" else len(made) < 65_536
+    for file in wrapped:
+        file.close()
