@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import BUILD, ROOT, drawings, peers, report
 from benchmarks.report import Row
-from benchmarks.rows import cold, crowd, folders, hot, memory, quality, scale, storing
+from benchmarks.rows import cold, crowd, folders, hot, latency, memory, quality, scale, storing
 from benchmarks.sources import Plan
 
 ROWS = {
@@ -19,6 +19,7 @@ ROWS = {
     "quality": quality.row,
     "storing": storing.row,
     "hot": hot.row,
+    "latency": latency.row,
     "folders": folders.row,
     "memory": memory.row,
     "scale": scale.row,
@@ -50,7 +51,7 @@ def main() -> None:
     }
     print(f"\n{report.markdown(rows, described)}")
     write(rows, described, BUILD / "results" if arguments.quick else arguments.results)
-    for folder in ("run", "stores", "sources", "quality", "storing", "known", "crowd"):
+    for folder in ("run", "stores", "sources", "quality", "storing", "known", "crowd", "latency"):
         shutil.rmtree(BUILD / folder, ignore_errors=True)
 
 

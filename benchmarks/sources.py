@@ -13,9 +13,23 @@ from benchmarks import BUILD
 from benchmarks.peers import Contender, Site, gunicorn
 
 SIZES = ("200x100", "400x300", "800x600", "1600x1200")
-KINDS = ("jpg", "png", "webp")
-OTHER_KINDS = 5  # As many photographs as PNG and WebP, shrunk: a PNG of 12 MP has 20 MB, and nobody stores that.
-OTHER_EDGE = 2400
+OTHER_PHOTOS = 5  # As many of them as PNG and WebP.
+DOWNLOAD_BYTES = 100_000_000  # A PNG of 16 megapixels has 30 MB.
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the sources are: the photographs in a format, as large as they are or shrunk to an edge."""
+
+    format: str
+    edge: int | None = None
+
+    def __str__(self) -> str:
+        return self.format.upper() + (f" of {self.edge:,} px" if self.edge else "")
+
+
+JPEG = Kind("jpg")
+OTHERS = (Kind("png"), Kind("webp"), Kind("png", 2400), Kind("webp", 2400))
 
 
 @dataclass(frozen=True)
@@ -33,42 +47,44 @@ def image_id(name: str) -> str:
 
 
 @cache
-def folder(plan: Plan, kind: str) -> Path:
+def folder(plan: Plan, kind: Kind) -> Path:
     """Where the sources of a kind are."""
-    place = BUILD / "sources" / kind
+    place = BUILD / "sources" / f"{kind.format}-{kind.edge}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for number, photo in enumerate(plan.photos):
         name = re.sub(r"[^A-Za-z0-9_-]", "_", photo.stem)
-        if kind == "jpg":
+        if kind == JPEG:
             shutil.copyfile(photo, place / f"{name}.jpg")
-        elif number < OTHER_KINDS:
-            _convert(photo, place / f"{name}.{kind}")
+        elif number < OTHER_PHOTOS:
+            _convert(photo, place / f"{name}.{kind.format}", kind.edge)
     return place
 
 
-def names(plan: Plan, kind: str) -> list[str]:
+def names(plan: Plan, kind: Kind) -> list[str]:
     """File names of the sources of a kind."""
     return sorted(path.name for path in folder(plan, kind).iterdir())
 
 
-def _convert(photo: Path, path: Path) -> None:
+def _convert(photo: Path, path: Path, edge: int | None) -> None:
     from PIL import Image, ImageOps
 
     with Image.open(photo) as image:
         upright = ImageOps.exif_transpose(image)
-        upright.thumbnail((OTHER_EDGE, OTHER_EDGE), Image.Resampling.LANCZOS)
-        upright.convert("RGB").save(path, quality=90)
+        if edge:
+            upright.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+        upright.convert("RGB").save(path, quality=90, compress_level=3)
 
 
 @cache
-def store(plan: Plan, kind: str, mezzanines: bool = True) -> Path:
+def store(plan: Plan, kind: Kind, mezzanines: bool = True) -> Path:
     """A folder store that has the sources of a kind and nothing else. Copy it, do not change it."""
     from lazycrop import LazyCrop
 
-    place = BUILD / "stores" / f"{kind}-{'with' if mezzanines else 'without'}-mezzanines"
+    place = BUILD / "stores" / f"{kind.format}-{kind.edge}-{'with' if mezzanines else 'without'}-mezzanines"
     shutil.rmtree(place, ignore_errors=True)
-    images = LazyCrop(store=str(place), sizes="any", **({} if mezzanines else {"mezzanine_edges": "none"}))
+    settings = {} if mezzanines else {"mezzanine_edges": "none"}
+    images = LazyCrop(store=str(place), sizes="any", download_bytes=DOWNLOAD_BYTES, **settings)
     for name in names(plan, kind):
         images.store_origin(image_id(name), folder(plan, kind) / name)
     images.close()
@@ -76,7 +92,7 @@ def store(plan: Plan, kind: str, mezzanines: bool = True) -> Path:
 
 
 def lazycrop(
-    name: str, plan: Plan, kind: str, *, mezzanines: bool = True, env: dict[str, str] | None = None
+    name: str, plan: Plan, kind: Kind, *, mezzanines: bool = True, env: dict[str, str] | None = None
 ) -> Contender:
     """lazycrop behind gunicorn, with a folder for a store, and by default a worker in the same process."""
     pristine = store(plan, kind, mezzanines)

@@ -6,7 +6,7 @@ from benchmarks import BUILD, ROOT, measure, sources
 from benchmarks.peers import WHITENOISE
 from benchmarks.report import Check, Row, Table
 from benchmarks.rows.hot import SERVERS
-from benchmarks.sources import SIZES, Plan
+from benchmarks.sources import JPEG, SIZES, Plan
 
 LEAST = 1.0
 
@@ -30,8 +30,8 @@ def _rates(plan: Plan, server: str, size: str) -> dict[str, float]:
     from lazycrop import LazyCrop
 
     place = BUILD / "run"
-    env = sources.serving(sources.store(plan, "jpg"), place)
-    paths = [f"/{sources.image_id(name)}/{size}.jpg" for name in sources.names(plan, "jpg")]
+    env = sources.serving(sources.store(plan, JPEG), place)
+    paths = [f"/{sources.image_id(name)}/{size}.jpg" for name in sources.names(plan, JPEG)]
     images = LazyCrop(store=env["LAZYCROP_STORE"], sizes="any", broker="inline")
     assert all(images.answer(path).status == 200 for path in paths)
     env["PYTHONPATH"] = f"{ROOT}:{WHITENOISE}"

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import BUILD, apps, measure, peers, sources
 from benchmarks.peers import Contender, Site
 from benchmarks.report import Check, Row, Table
-from benchmarks.sources import Plan
+from benchmarks.sources import JPEG, Plan
 
 SIZE = "800x600"
 FOREIGN, IN_PROCESS, SERVED = 0.5, 5.0, 0.9  # µs, µs, share of the constant's requests per second
@@ -80,7 +80,7 @@ def stored(plan: Plan, place: Path) -> dict[str, str]:
     """The environment of a lazycrop that has one size of one image stored already; its path is ``BENCH_PATH``."""
     from lazycrop import LazyCrop
 
-    env = sources.serving(sources.store(plan, "jpg"), place)
+    env = sources.serving(sources.store(plan, JPEG), place)
     path = f"/{sources.image_id(sources.names(plan, 'jpg')[0])}/{SIZE}.jpg"
     images = LazyCrop(store=env["LAZYCROP_STORE"], sizes="any", broker="inline")
     assert images.answer(path).status == 200
@@ -116,8 +116,8 @@ def _peers(plan: Plan) -> dict[str, float | str]:
 
 
 def _rate(plan: Plan, contender: Contender) -> float:
-    name = sources.names(plan, "jpg")[0]
-    with contender.serving(sources.folder(plan, "jpg"), BUILD / "run") as site:
+    name = sources.names(plan, JPEG)[0]
+    with contender.serving(sources.folder(plan, JPEG), BUILD / "run") as site:
         url = site.url(name, SIZE, "jpg")
         measure.fetch(url)
         return measure.median(measure.requests_per_second([url], plan.seconds, BUILD / "run") for _ in range(plan.runs))

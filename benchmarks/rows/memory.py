@@ -8,7 +8,7 @@ from benchmarks import BUILD, measure, sources
 from benchmarks.peers import Contender
 from benchmarks.report import Chart, Check, Row, Table, ratio
 from benchmarks.rows import cold
-from benchmarks.sources import SIZES, Plan
+from benchmarks.sources import JPEG, SIZES, Plan
 
 MOST = 150.0  # MB
 THREADS = 4
@@ -16,7 +16,7 @@ THREADS = 4
 
 def row(plan: Plan) -> Row:
     found: dict[str, list[float] | str] = {}
-    for contender in cold.contenders(plan, "jpg"):
+    for contender in cold.contenders(plan, JPEG):
         found[contender.name] = contender.missing or _peaks(plan, contender)
     ours = found[cold.OURS]
     assert not isinstance(ours, str)
@@ -38,8 +38,8 @@ def _peaks(plan: Plan, contender: Contender) -> list[float]:
     """MB of the largest process, and of all together; medians over the runs."""
     samples = []
     for _ in range(plan.runs):
-        with contender.serving(sources.folder(plan, "jpg"), BUILD / "run") as site:
-            urls = [site.url(name, size, "jpg") for name in sources.names(plan, "jpg") for size in SIZES]
+        with contender.serving(sources.folder(plan, JPEG), BUILD / "run") as site:
+            urls = [site.url(name, size, "jpg") for name in sources.names(plan, JPEG) for size in SIZES]
             with ThreadPoolExecutor(THREADS) as clients:
                 list(clients.map(measure.fetch, urls))
             measure.settle(site.pid)

@@ -11,49 +11,57 @@ from PIL import Image, ImageOps
 from benchmarks import BUILD, peers, sources
 from benchmarks.measure import mean
 from benchmarks.report import Check, Row, Table
-from benchmarks.sources import SIZES, Plan
+from benchmarks.sources import JPEG, OTHERS, SIZES, Kind, Plan
 from lazycrop import LazyCrop
+from lazycrop.pictures import EFFORT
 
 MEAN_LOSS, WORST_LOSS, BYTES = 0.15, 0.5, 0.03
 
 
+# Lossless output has no loss of its own to compare with.
+COMPARED = [(JPEG, "jpg"), *((kind, output) for kind in OTHERS for output in ("webp", "jpg") if kind.format != "png")]
+COMPARED += [(kind, "jpg") for kind in OTHERS if kind.format == "png"]
+
+
 def row(plan: Plan) -> Row:
-    env = sources.serving(sources.store(plan, "jpg"), BUILD / "quality")
-    images = LazyCrop(store=env["LAZYCROP_STORE"], sizes="any", broker="inline")
-    losses: dict[str, list[float]] = {}
+    checks: list[Check] = []
     rows: dict[str, list[float | None]] = {}
-    sizes: dict[str, float] = {}
-    for size in SIZES:
-        compared = [_compare(images, name, plan, size) for name in sources.names(plan, "jpg")]
-        ours, best, our_bytes, best_bytes = zip(*compared, strict=True)
-        losses[size] = [right - got for got, right in zip(ours, best, strict=True)]
-        sizes[size] = sum(our_bytes) / sum(best_bytes)
-        rows[size] = [mean(ours), mean(best), mean(losses[size]), max(losses[size]), sizes[size]]
+    for kind, output in COMPARED:
+        env = sources.serving(sources.store(plan, kind), BUILD / "quality")
+        images = LazyCrop(store=env["LAZYCROP_STORE"], sizes="any", broker="inline")
+        for size in SIZES:
+            compared = [_compare(images, plan, kind, name, size, output) for name in sources.names(plan, kind)]
+            ours, best, our_bytes, best_bytes = zip(*compared, strict=True)
+            losses = [right - got for got, right in zip(ours, best, strict=True)]
+            bytes_ratio = sum(our_bytes) / sum(best_bytes)
+            what = f"{kind} → {output.upper()}, {size}"
+            rows[what] = [mean(ours), mean(best), mean(losses), max(losses), bytes_ratio]
+            checks += [
+                Check(f"{what}: mean loss of PSNR, dB", mean(losses), MEAN_LOSS),
+                Check(f"{what}: worst loss of one photograph, dB", max(losses), WORST_LOSS),
+                Check(f"{what}: bytes, off the long way's by", abs(bytes_ratio - 1), BYTES),
+            ]
     columns = ["lazycrop, dB", "the long way, dB", "mean loss, dB", "worst loss, dB", "bytes ÷ the long way's"]
-    checks = [
-        check
-        for size in SIZES
-        for check in (
-            Check(f"{size}: mean loss of PSNR, dB", mean(losses[size]), MEAN_LOSS),
-            Check(f"{size}: worst loss of one photograph, dB", max(losses[size]), WORST_LOSS),
-            Check(f"{size}: bytes, off the long way's by", abs(sizes[size] - 1), BYTES),
-        )
-    ]
     note = (
-        "The long way: the photograph as uploaded, decoded in full, Pillow's Lanczos, the same encoder settings. "
+        "The long way: the source as uploaded, decoded in full, Pillow's Lanczos, the same encoder settings. "
         "PSNR of both is against that resized picture before it is encoded."
     )
     return Row("Picture quality", checks, [Table("PSNR", columns, rows)], notes=[note])
 
 
-def _compare(images: LazyCrop, name: str, plan: Plan, size: str) -> tuple[float, float, int, int]:
+def _compare(
+    images: LazyCrop, plan: Plan, kind: Kind, name: str, size: str, output: str
+) -> tuple[float, float, int, int]:
     """PSNR of ours and of the long way, in dB, and the bytes of both."""
-    answer = images.answer(f"/{sources.image_id(name)}/{size}.jpg")
+    answer = images.answer(f"/{sources.image_id(name)}/{size}.{output}")
     assert answer.status == 200 and isinstance(answer.body, bytes), answer
     with Image.open(BytesIO(answer.body)) as picture:
-        truth = _truth(sources.folder(plan, "jpg") / name, picture.size)
+        truth = _truth(sources.folder(plan, kind) / name, picture.size)
     file = BytesIO()
-    truth.save(file, "JPEG", quality=peers.QUALITY, subsampling="4:2:0")
+    if output == "jpg":
+        truth.save(file, "JPEG", quality=peers.QUALITY, subsampling="4:2:0")
+    else:
+        truth.save(file, "WEBP", quality=peers.QUALITY, method=EFFORT["webp"])
     return psnr(answer.body, truth), psnr(file.getvalue(), truth), len(answer.body), len(file.getvalue())
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 from benchmarks import BUILD, ROOT, known, measure, peers, sources
 from benchmarks.report import Chart, Check, Row, Table
-from benchmarks.sources import Plan
+from benchmarks.sources import JPEG, Plan
 
 GROWTH, SPEED_UP = 1.1, 1.8
 COUNTS = (100, 1_000, 10_000, 100_000)
 
 
 def row(plan: Plan) -> Row:
-    found = {count: _known(plan, count) for count in (COUNTS[::3] if plan.quick else COUNTS)}
+    found = _known(plan, COUNTS[::3] if plan.quick else COUNTS)
     few, many = found[COUNTS[0]], found[COUNTS[-1]]
     one, two = _renders_per_second(plan)
     checks = [
@@ -39,19 +39,24 @@ def row(plan: Plan) -> Row:
     return Row("Scale", checks, [Table("Cost per request, by derivatives known", labels, rows), processes], [chart])
 
 
-def _known(plan: Plan, count: int) -> dict[str, float]:
-    folder = BUILD / "known"
-    shutil.rmtree(folder, ignore_errors=True)
-    known.fill(folder, count, plan.photos[0])
-    samples = []
+def _known(plan: Plan, counts: Sequence[int]) -> dict[int, dict[str, float]]:
+    """By how many derivatives are known; they take turns, so that whatever else the machine does meets all of them."""
+    folders = {count: BUILD / "known" / str(count) for count in counts}
+    shutil.rmtree(BUILD / "known", ignore_errors=True)
+    for count, folder in folders.items():
+        known.fill(folder, count, plan.photos[0])
+    samples: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
     for _ in range(plan.runs):
-        command = [sys.executable, "-m", "benchmarks.known", str(folder), str(count)]
-        said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-        samples.append(json.loads(said))
-        for made in folder.glob("*/*x200.jpg"):
-            made.unlink()
-    shutil.rmtree(folder)
-    return {name: measure.median(sample[name] for sample in samples) for name in samples[0]}
+        for count, folder in folders.items():
+            command = [sys.executable, "-m", "benchmarks.known", str(folder), str(count)]
+            said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+            samples[count].append(json.loads(said))
+            for made in folder.glob("*/*x200.jpg"):
+                made.unlink()
+    return {
+        count: {name: measure.median(sample[name] for sample in found) for name in found[0]}
+        for count, found in samples.items()
+    }
 
 
 def _renders_per_second(plan: Plan) -> tuple[float, float]:
@@ -60,23 +65,25 @@ def _renders_per_second(plan: Plan) -> tuple[float, float]:
     return measure.median(one), measure.median(two)
 
 
-def _rate(plan: Plan, workers: int) -> float:
+def _rate(plan: Plan, processes: int) -> float:
+    """Each process has a socket and a client of its own: how the system deals out connections has no say."""
     place = BUILD / "run"
     shutil.rmtree(place, ignore_errors=True)
-    env = {**sources.serving(sources.store(plan, "jpg"), place), "BENCH_CORES": str(workers)}
-    ids = [sources.image_id(name) for name in sources.names(plan, "jpg")]
-    widths = itertools.count(700)
-    with peers.gunicorn("images", place, env, workers=workers, threads=1) as (_, base):
+    env = {**sources.serving(sources.store(plan, JPEG), place), "BENCH_CORES": str(processes)}
+    ids = [sources.image_id(name) for name in sources.names(plan, JPEG)]
 
-        def client(_: int) -> int:
-            done = 0
-            while time.monotonic() < deadline:
-                measure.fetch(f"{base}/{ids[done % len(ids)]}/{next(widths)}x600.jpg")
-                done += 1
-            return done
+    def rate(number: int) -> float:
+        base = bases[number]
+        # More than are asked for in the time: else the last ones would be stored sizes.
+        urls = [f"{base}/{ids[turn % len(ids)]}/{700 + turn}x{600 + number}.jpg" for turn in range(3000)]
+        return measure.requests_per_second(urls, plan.seconds, place / str(number), connections=2)
 
-        deadline = time.monotonic() + 1
-        with ThreadPoolExecutor(4) as clients:
-            list(clients.map(client, range(4)))  # every process has loaded what it needs
-            deadline = time.monotonic() + plan.seconds
-            return sum(clients.map(client, range(4))) / plan.seconds
+    with ExitStack() as stack, ThreadPoolExecutor(processes) as clients:
+        bases = []
+        for number in range(processes):
+            (place / str(number)).mkdir()
+            server = peers.gunicorn("images", place / str(number), env, threads=1)
+            bases.append(stack.enter_context(server)[1])
+            for turn in range(20):  # it has loaded what it needs
+                measure.fetch(f"{bases[number]}/{ids[0]}/{600 + turn}x{500 + number}.jpg")
+        return sum(clients.map(rate, range(processes)))
