@@ -17,6 +17,9 @@ from lazycrop.forks import after_fork
 
 T = TypeVar("T")
 
+_Run = Callable[[Callable[[], None]], None]
+"""Makes a call, and says when it is done."""
+
 
 def begin(name: str, call: Callable[[], T]) -> Future[T]:
     """Begin ``call`` at once in a thread of its own, which takes 0.1 ms. The request's deadline goes along."""
@@ -24,7 +27,7 @@ def begin(name: str, call: Callable[[], T]) -> Future[T]:
     context = copy_context()
 
     def run() -> None:
-        _fulfil(future, lambda: context.run(call))
+        _fulfil(future, lambda: context.run(call), _nothing)
 
     try:
         threading.Thread(target=run, name=name, daemon=True).start()
@@ -51,7 +54,7 @@ class Threads:
         self._forget()
 
     def _forget(self) -> None:
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._calls: SimpleQueue[_Run | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._started = 0
 
@@ -60,15 +63,17 @@ class Threads:
         future: Future[T] = Future()
         context = copy_context()
 
-        def run() -> None:
+        def run(done: Callable[[], None]) -> None:
             if future.set_running_or_notify_cancel():
-                _fulfil(future, lambda: context.run(call))
+                _fulfil(future, lambda: context.run(call), done)
+            else:
+                done()
 
         with self._lock:
             if self._has_thread():
                 self._calls.put(run)
                 return future
-        run()
+        run(_nothing)
         return future
 
     def close(self) -> None:
@@ -88,15 +93,23 @@ class Threads:
         return self._started > 0
 
 
-def _work(calls: SimpleQueue[Callable[[], None] | None], idle: threading.Semaphore) -> None:
-    while (call := calls.get()) is not None:
-        call()
-        del call  # and what it refers to
-        idle.release()
+def _work(calls: SimpleQueue[_Run | None], idle: threading.Semaphore) -> None:
+    while (run := calls.get()) is not None:
+        run(idle.release)
+        del run  # and what it refers to
 
 
-def _fulfil(future: Future[Any], call: Callable[[], Any]) -> None:
+def _fulfil(future: Future[Any], call: Callable[[], Any], done: Callable[[], None]) -> None:
+    """Make the call, say that it is ``done``, and only then let anybody know of the result, who may send another."""
     try:
-        future.set_result(call())
+        result = call()
     except BaseException as error:
+        done()
         future.set_exception(error)
+    else:
+        done()
+        future.set_result(result)
+
+
+def _nothing() -> None:
+    pass

@@ -31,8 +31,6 @@ def test_one_call_after_the_other_takes_one_thread() -> None:
     threads = Threads("one by one", 4)
     for number in range(20):
         assert threads.submit(lambda number=number: number).result(5) == number
-        # It says that it is idle a moment after the result is there.
-        eventually(lambda: threads._idle._value == 1, what="the thread is idle")  # type: ignore[attr-defined]
     assert running("one by one") == 1
     threads.close()
     eventually(lambda: running("one by one") == 0, what="the thread has ended")

@@ -81,7 +81,7 @@ def stored(plan: Plan, place: Path) -> dict[str, str]:
     from lazycrop import LazyCrop
 
     env = sources.serving(sources.store(plan, JPEG), place)
-    path = f"/{sources.image_id(sources.names(plan, 'jpg')[0])}/{SIZE}.jpg"
+    path = f"/{sources.image_id(sources.names(plan, JPEG)[0])}/{SIZE}.jpg"
     images = LazyCrop(store=env["LAZYCROP_STORE"], sizes="any", broker="inline")
     assert images.answer(path).status == 200
     return {**env, "BENCH_PATH": path, "LAZYCROP_PUBLIC_URL": PUBLIC}
