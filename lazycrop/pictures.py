@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -36,17 +35,7 @@ from lazycrop.deadlines import left
 from lazycrop.errors import BrokenImage, ConfigurationError, ImageError, ImageTooLarge, Overloaded, UnsupportedImage
 from lazycrop.forks import after_fork
 from lazycrop.options import option
-
-try:
-    import cykooz_resizer as simd
-except ImportError:  # the extra `fast` is not installed
-    simd = None
-
-RESAMPLER = "pillow" if simd is None else "cykooz"
-"""What resizes here."""
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels."""
+from lazycrop.resampling import Box, resize
 
 TRANSPARENT_FORMATS = frozenset(("png", "webp", "avif", "gif"))
 ANIMATED_FORMATS = frozenset(("gif", "webp"))
@@ -593,62 +582,6 @@ _PROBE = Image.merge(
 def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
     """Most profiles are sRGB by one name or another: one that moves no colour by more than 2 of 255 is."""
     return max(ImageChops.difference(transform.apply(_PROBE), _PROBE).tobytes()) <= 2
-
-
-def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) -> Image.Image:
-    """Lanczos from ``box`` of an image in L, RGB, RGBA or CMYK to ``size``; with SIMD where it is installed.
-
-    No intermediate is larger than the source or the result, whatever their shapes.
-    """
-    left, top, right, bottom = box or (0, 0, *image.size)
-    box = (left, top, min(right, image.width), min(bottom, image.height))  # by rounding they may be beyond
-    wide, high = box[2] - box[0], box[3] - box[1]
-    if size == image.size and (wide, high) == size:
-        return image
-    if size[0] > wide and size[1] < high:  # both resamplers work on the width first
-        image, box = (
-            _resampled(image, (image.width, size[1]), (0, box[1], image.width, box[3])),
-            (box[0], 0, box[2], size[1]),
-        )
-    return _resampled(image, size, box)
-
-
-def _resampled(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
-    if simd is None or image.mode == "LAB":
-        return image.resize(size, Image.Resampling.LANCZOS, box)
-    width, height = size
-    left, top, right, bottom = box
-    rows = height
-    if image.mode != "RGBA":  # of which each call makes a copy with the colours multiplied
-        rows = max(1, int(height * _MOST_BETWEEN / (4 * width * (bottom - top))))
-    if rows >= height:
-        return _by_simd(image, size, box)
-    result = Image.new(image.mode, size)
-    edges = [*range(0, height, rows), height]
-    for first, last in pairwise(edges):
-        start, end = (top + (bottom - top) * row / height for row in (first, last))
-        result.paste(_by_simd(image, (width, last - first), (left, start, right, min(end, bottom))), (0, first))
-    return result
-
-
-# Bytes of the picture between the two passes, one in width and one in height. So many stay with each thread that
-# resizes; if they were got from the system for each picture and given back, that would be 10 of the 52 ms of a
-# 1600x1200 from 8 megapixels.
-_MOST_BETWEEN = 4_000_000
-
-_own = threading.local()
-
-
-def _by_simd(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
-    if not hasattr(_own, "resizer"):
-        _own.resizer = simd.Resizer()
-    result = Image.new(image.mode, size)
-    options = simd.ResizeOptions(
-        resize_alg=simd.ResizeAlg.convolution(simd.FilterType.lanczos3),
-        crop_box=simd.CropBox(box[0], box[1], box[2] - box[0], box[3] - box[1]),
-    )
-    _own.resizer.resize_pil(image, result, options)
-    return result
 
 
 def flatten(image: Image.Image, background: str) -> Image.Image:

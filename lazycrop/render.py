@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 
 from lazycrop.errors import BadSize
-from lazycrop.pictures import ANIMATED_FORMATS, TRANSPARENT_FORMATS, Box, RenderSettings, encode, open_picture, padded
+from lazycrop.pictures import ANIMATED_FORMATS, TRANSPARENT_FORMATS, RenderSettings, encode, open_picture, padded
 from lazycrop.records import Mezzanine, Record
+from lazycrop.resampling import Box
 from lazycrop.sizes import Size
 
 # A mezzanine is large enough when this many times the target's pixels are left of it on each axis.

@@ -33,9 +33,10 @@ from lazycrop.errors import (
 from lazycrop.library import Focal, Library, Source
 from lazycrop.making import Maker
 from lazycrop.negotiation import is_unchanged, named_formats
-from lazycrop.pictures import RESAMPLER, RenderSettings
+from lazycrop.pictures import RenderSettings
 from lazycrop.policy import Policy
 from lazycrop.records import BadRecord, Record
+from lazycrop.resampling import RESAMPLER
 from lazycrop.shortcuts import Shortcuts
 from lazycrop.sizes import Size
 

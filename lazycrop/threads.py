@@ -83,6 +83,9 @@ class Threads:
                 self._calls.put(None)
             self._forget()
 
+    def __del__(self) -> None:
+        self.close()  # Else they would wait for ever for somebody who is gone.
+
     def _has_thread(self) -> bool:
         """Is there one that takes the next call, sooner or later?"""
         if not self._idle.acquire(blocking=False) and self._started < self._count:

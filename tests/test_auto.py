@@ -11,6 +11,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
+from doubles import Taking
 from lazycrop import Answer, LazyCrop, Middleware
 from servers import HOST, eventually, photo
 
@@ -73,7 +74,7 @@ def test_each_browser_gets_what_it_names(images: LazyCrop, accept: str | None, f
 
 def test_nobody_waits_for_avif(images: LazyCrop, tmp_path: Path) -> None:
     """The CPU of this thread: an answer that made AVIF would take several times as long as one that makes WebP."""
-    lazy = LazyCrop(store=tmp_path, sizes="any", broker=NoQueue())
+    lazy = LazyCrop(store=tmp_path, sizes="any", broker=Taking())
     costs: dict[str, list[float]] = {"image/webp": [], CHROME: []}
     for width in range(600, 612, 2):
         for number, accept in enumerate(costs):
@@ -83,19 +84,6 @@ def test_nobody_waits_for_avif(images: LazyCrop, tmp_path: Path) -> None:
             assert answer.header("Content-Type") == "image/webp"
     webp, chrome = (sorted(cost)[len(cost) // 2] for cost in costs.values())
     assert chrome < 2 * webp
-
-
-class NoQueue:
-    """Takes every job, for somebody else to do."""
-
-    ready = True
-
-    def send(self, actor: str, message: dict[str, Any]) -> bool:
-        return True
-
-    def ping(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Quiet(WSGIRequestHandler):

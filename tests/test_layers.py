@@ -13,7 +13,7 @@ from servers import ROOT
 
 ROWS = [
     {"errors", "deadlines", "forks"},
-    {"options", "sizes", "threads"},
+    {"options", "sizes", "threads", "resampling"},
     {"derivatives", "pictures"},
     {"records"},
     {
@@ -38,8 +38,8 @@ OWNERS = {
     "boto3": {"stores"},
     "botocore": {"stores"},
     "pymemcache": {"caches"},
-    "PIL": {"pictures"},
-    "cykooz_resizer": {"pictures"},
+    "PIL": {"pictures", "resampling"},
+    "cykooz_resizer": {"resampling"},
     "pillow_heif": {"pictures"},
     "webob": {"negotiation", "middleware", "storage"},
     "dramatiq": {"tasks", "worker"},

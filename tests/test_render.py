@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lazycrop import pictures
+from lazycrop import pictures, resampling
 from lazycrop.errors import BadSize, ConfigurationError, ImageTooLarge
 from lazycrop.origins import Prepared, mezzanines, prepare
 from lazycrop.pictures import RenderSettings
@@ -40,7 +40,7 @@ def stored(photo) -> Prepared:
 
 @pytest.fixture
 def pillow_alone(monkeypatch) -> None:
-    monkeypatch.setattr(pictures, "simd", None)
+    monkeypatch.setattr(resampling, "simd", None)
 
 
 def record_of(prepared: Prepared) -> Record:
@@ -210,8 +210,8 @@ def test_a_resizer_that_is_used_again_resizes_like_a_new_one(photo):
         source = image.convert(mode).resize((random.randrange(50, 3000), random.randrange(50, 3000)))
         size = (random.randrange(1, 900), random.randrange(1, 900))
         with ThreadPoolExecutor(1) as new_thread:
-            expected = new_thread.submit(pictures.resize, source, size).result()
-        assert pictures.resize(source, size).tobytes() == expected.tobytes(), (mode, source.size, size)
+            expected = new_thread.submit(resampling.resize, source, size).result()
+        assert resampling.resize(source, size).tobytes() == expected.tobytes(), (mode, source.size, size)
 
 
 # ---- origins ----
@@ -280,7 +280,7 @@ def test_pillow_alone_makes_the_same_pictures(photo, format, monkeypatch):
     for text in ("400x300", "300x300-cover-ne", "150x400-fill"):
         fast = render(photo, Size.parse(text), format, SETTINGS)
         with monkeypatch.context() as patch:
-            patch.setattr(pictures, "simd", None)
+            patch.setattr(resampling, "simd", None)
             plain = render(photo, Size.parse(text), format, SETTINGS)
         assert psnr(opened(fast.data), opened(plain.data)) > (50 if format == "png" else 33)
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from doubles import Taking
 from lazycrop import (
     Answer,
     ConfigurationError,
@@ -543,19 +544,6 @@ def test_processes_share_a_cache_of_ones_own(make: Make, tmp_path: Path) -> None
     assert detail(rendered) == "fwd=miss; detail=rendered"
     hot = ask(other, "/cat/100x.jpg")
     assert (detail(hot), body(hot)) == ("hit; detail=hot", body(rendered))
-
-
-class Taking:
-    """A queue that takes every job, for nobody to do."""
-
-    ready = True
-
-    def send(self, actor: str, message: dict[str, Any]) -> bool:
-        return True
-
-    def ping(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def test_an_old_answer_is_timed(make: Make) -> None:

@@ -38,6 +38,13 @@ def test_one_call_after_the_other_takes_one_thread() -> None:
     threads.close()
 
 
+def test_threads_end_with_whoever_had_them() -> None:
+    threads = Threads("of somebody", 2)
+    assert threads.submit(lambda: 1).result(5) == 1
+    del threads
+    eventually(lambda: running("of somebody") == 0, what="the thread has ended")
+
+
 def test_no_more_threads_than_there_may_be_and_none_that_fails_is_lost() -> None:
     threads = Threads("bounded", 2)
     gate, active, most = threading.Event(), 0, 0

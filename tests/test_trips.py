@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from doubles import Taking
 from lazycrop import LazyCrop
 from lazycrop.answers import Answer
 from lazycrop.caches import ProcessCache
@@ -102,18 +103,6 @@ def test_a_replaced_image_costs_one_look_too_once_a_process_has_met_it(process: 
 
 
 def test_hot_bytes_cost_one_look_and_no_store(process: Process, calls: list[str]) -> None:
-    class Taking:
-        """A queue to a worker that has not come to it yet."""
-
-        ready = True
-
-        def send(self, actor: str, message: dict[str, Any]) -> bool:
-            return True
-
-        def ping(self) -> None: ...
-
-        def close(self) -> None: ...
-
     first = process(broker=Taking()).answer(SIZE)
     answer, trips = asked(process(), calls)
     assert (answer.status, answer.body, trips) == (200, first.body, ["get_many"])
