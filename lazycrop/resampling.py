@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from itertools import pairwise
+from typing import Any
 
 from PIL import Image
 
@@ -40,36 +41,40 @@ def resize(image: Image.Image, size: tuple[int, int], box: Box | None = None) ->
 def _resampled(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
     if simd is None or image.mode == "LAB":
         return image.resize(size, Image.Resampling.LANCZOS, box)
-    width, height = size
-    left, top, right, bottom = box
-    rows = height
-    if image.mode != "RGBA":  # of which each call makes a copy with the colours multiplied
-        rows = max(1, int(height * _MOST_BETWEEN / (4 * width * (bottom - top))))
-    if rows >= height:
-        return _by_simd(image, size, box)
-    result = Image.new(image.mode, size)
-    edges = [*range(0, height, rows), height]
-    for first, last in pairwise(edges):
-        start, end = (top + (bottom - top) * row / height for row in (first, last))
-        result.paste(_by_simd(image, (width, last - first), (left, start, right, min(end, bottom))), (0, first))
-    return result
+    if image.mode == "RGBA":  # Each call makes a copy of it with the colours multiplied.
+        return _by_simd(simd.Resizer(), image, size, box)
+    return _in_bands(image, size, box)
 
 
-# Bytes of the picture between the two passes, one in width and one in height. So many stay with each thread that
-# resizes; if they were got from the system for each picture and given back, that would be 10 of the 52 ms of a
-# 1600x1200 from 8 megapixels.
+# Bytes of the picture between the two passes, one in width and one in height. A thread that resizes keeps so many; to
+# get them from the system for each picture, and to give them back, took 10 of the 52 ms of a 1600x1200.
 _MOST_BETWEEN = 4_000_000
 
 _own = threading.local()
 
 
-def _by_simd(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+def _in_bands(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+    """The result from top to bottom, so much at a time that no more than _MOST_BETWEEN lie between the passes."""
     if not hasattr(_own, "resizer"):
         _own.resizer = simd.Resizer()
+    width, height = size
+    left, top, right, bottom = box
+    rows = max(1, int(height * _MOST_BETWEEN / (4 * width * (bottom - top))))
+    if rows >= height:
+        return _by_simd(_own.resizer, image, size, box)
+    result = Image.new(image.mode, size)
+    for first, last in pairwise([*range(0, height, rows), height]):
+        start, end = (top + (bottom - top) * row / height for row in (first, last))
+        band = _by_simd(_own.resizer, image, (width, last - first), (left, start, right, min(end, bottom)))
+        result.paste(band, (0, first))
+    return result
+
+
+def _by_simd(resizer: Any, image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
     result = Image.new(image.mode, size)
     options = simd.ResizeOptions(
         resize_alg=simd.ResizeAlg.convolution(simd.FilterType.lanczos3),
         crop_box=simd.CropBox(box[0], box[1], box[2] - box[0], box[3] - box[1]),
     )
-    _own.resizer.resize_pil(image, result, options)
+    resizer.resize_pil(image, result, options)
     return result

@@ -203,15 +203,20 @@ def test_mezzanines_of_drawings_and_of_transparent_pictures_are_lossless():
     assert {m.format for m, _ in prepare(file(image, "WEBP"), BOUND, SETTINGS).mezzanines} == {"jpg"}
 
 
-def test_a_resizer_that_is_used_again_resizes_like_a_new_one(photo):
+@pytest.mark.skipif(resampling.simd is None, reason="there is no wheel for this machine")
+def test_a_picture_that_is_resized_in_bands_by_a_used_resizer_is_as_if_made_at_once_by_a_new_one(photo):
     image = opened(photo)
     random = Random(1)
     for mode in ("RGB", "L", "RGBA", "CMYK", "RGB"):
-        source = image.convert(mode).resize((random.randrange(50, 3000), random.randrange(50, 3000)))
-        size = (random.randrange(1, 900), random.randrange(1, 900))
-        with ThreadPoolExecutor(1) as new_thread:
-            expected = new_thread.submit(resampling.resize, source, size).result()
-        assert resampling.resize(source, size).tobytes() == expected.tobytes(), (mode, source.size, size)
+        source = image.convert(mode).resize((random.randrange(1500, 3000), random.randrange(1500, 3000)))
+        box = (random.random() * 700, random.random() * 700, 800 + random.random() * 700, 800 + random.random() * 700)
+        for size in ((random.randrange(1, 1500), random.randrange(1, 1500)), (1400, 1300), (1, 1), (1999, 3)):
+            expected = resampling._by_simd(resampling.simd.Resizer(), source, size, box)
+            got = resampling._resampled(source, size, box)
+            difference = np.abs(np.asarray(got, int) - np.asarray(expected, int))
+            assert (got.size, got.mode) == (size, mode)
+            # Where a band begins is rounded to a float, and the weights to whole numbers.
+            assert difference.max() <= 2 and difference.mean() < 0.01, (mode, source.size, size, box)
 
 
 # ---- origins ----
