@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 from typing import Any
 
 from lazycrop.derivatives import CONTENT_TYPES, RECORD, folder
@@ -29,7 +30,7 @@ class Mezzanine:
     length: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """What is known of one version of an image.
 
@@ -69,7 +70,7 @@ class Record:
     def mezzanine_key(self, mezzanine: Mezzanine) -> str:
         return f"{self.folder}mezzanine-{mezzanine.edge}.{mezzanine.format}"
 
-    @property
+    @cached_property
     def tag(self) -> str:
         """Names this version's content: two images, or two stores of one, never share it."""
         identity = f"{self.version} {self.sha256} {self.focal} {self.stored_at}"
@@ -95,10 +96,13 @@ class Record:
     def to_json(self) -> bytes:
         """The stored form, without ``url``."""
         content = {name: getattr(self, name) for name in _STORED}
-        content["mezzanines"] = [asdict(mezzanine) for mezzanine in self.mezzanines]
+        content["mezzanines"] = [
+            {name: getattr(mezzanine, name) for name in Mezzanine.__slots__} for mezzanine in self.mezzanines
+        ]
         return json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
+    @lru_cache(maxsize=256)  # A request and its job read one record three times.
     def from_json(cls, data: bytes) -> Record:
         """The reverse of :meth:`to_json`. Unknown names are ignored: a newer release may have written them.
 

@@ -491,7 +491,7 @@ class FolderStore:
         segments = key.split("/")
         if "\0" in key or any(not segment or segment.startswith(".") for segment in segments):
             raise BadRequest(f"The key {key[:80]!r} is malformed; it is names joined by '/', none beginning with '.'.")
-        path = os.path.join(self.path, *segments)
+        path = os.path.join(self.path, key)
         # To look for links takes half of the time of a hit. Only who may write there can put one on a way that was
         # looked at before, and a read does not follow the object itself; whoever writes looks each time.
         way = os.path.dirname(path) if reading else path
