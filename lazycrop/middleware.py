@@ -28,23 +28,29 @@ class ImageApp:
         if images.policy.closed and not images.config.secret:
             raise ConfigurationError(CLOSED)
         self.images = images
+        self._shortcuts = images.shortcuts
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return send(self.answer(environ), environ, start_response)
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse, prefix: str = "") -> Iterable[bytes]:
+        # A redirect that was given a moment ago comes before all else, in as few steps as there can be: under a fast
+        # server each of them is a thousandth of its requests per second.
+        if (
+            environ["REQUEST_METHOD"] == "GET"
+            and "HTTP_IF_NONE_MATCH" not in environ
+            and "HTTP_IF_MODIFIED_SINCE" not in environ
+        ):
+            shortcut = self._shortcuts.get(environ.get("PATH_INFO", "")[len(prefix) :], environ.get("QUERY_STRING", ""))
+            if shortcut is not None and shortcut.key is None:
+                start_response(STATUS_LINES[shortcut.status], list(shortcut.headers))
+                return []
+        return send(self.answer(environ, prefix), environ, start_response)
 
     def answer(self, environ: WSGIEnvironment, prefix: str = "") -> Answer:
         """The answer to ``environ``, whose PATH_INFO begins with ``prefix``; for adapters and other gateways."""
         get = environ.get
-        path, query, method = get("PATH_INFO", "")[len(prefix) :], get("QUERY_STRING", ""), environ["REQUEST_METHOD"]
-        # First of all, and before all else is looked for.
-        if method == "GET" and "HTTP_IF_NONE_MATCH" not in environ and "HTTP_IF_MODIFIED_SINCE" not in environ:
-            ready = self.images.ready(path, query)
-            if ready is not None:
-                return ready
         return self.images.answer(
-            path,
-            query=query,
-            method=method,
+            get("PATH_INFO", "")[len(prefix) :],
+            query=get("QUERY_STRING", ""),
+            method=environ["REQUEST_METHOD"],
             accept=get("HTTP_ACCEPT"),
             if_none_match=get("HTTP_IF_NONE_MATCH"),
             if_modified_since=get("HTTP_IF_MODIFIED_SINCE"),
@@ -67,7 +73,7 @@ class Middleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not environ.get("PATH_INFO", "").startswith(self._below):
             return self._app(environ, start_response)
-        return send(self._images.answer(environ, self._prefix), environ, start_response)
+        return self._images(environ, start_response, self._prefix)
 
 
 def _quoted(script_name: str) -> str:

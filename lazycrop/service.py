@@ -85,7 +85,7 @@ class LazyCrop:
         self.maker = Maker(self.store, self.cache, self.library, self.policy, self.config)
         self._signer = urls.Signer(self.config.secret) if self.config.secret else None
         self._auto_formats = [format for format in self.config.auto_formats if format in self.config.formats]
-        self._shortcuts = Shortcuts(self.config)
+        self.shortcuts = Shortcuts(self.config)
         self._fingerprint = _fingerprint(self.config)
 
     @classmethod
@@ -125,7 +125,7 @@ class LazyCrop:
         try:
             return self.library.store_origin(image_id, source, bound, focal, trusted)
         finally:
-            self._shortcuts.forget()
+            self.shortcuts.forget()
 
     def record(self, image_id: str, version: int | None = None) -> Record:
         """What is known of an image. Raises :class:`~lazycrop.errors.UnknownImage`."""
@@ -139,7 +139,7 @@ class LazyCrop:
         try:
             return self.library.purge(image_id, version)
         finally:
-            self._shortcuts.forget()
+            self.shortcuts.forget()
 
     def warm(self, image_id: str, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> list[Derivative]:
         """Have sizes of an image made and stored before anybody asks; return them.
@@ -210,8 +210,8 @@ class LazyCrop:
         """
         # Then another client's answer is as good for this one.
         is_plain = method == "GET" and redirect and if_none_match is None and if_modified_since is None
-        shortcuts = self._shortcuts.table
-        if is_plain and (ready := self.ready(path, query)) is not None:
+        shortcuts = self.shortcuts.table
+        if is_plain and (ready := self._by_shortcut(path, query)) is not None:
             return ready
         redirect = redirect and self.config.answer == "redirect"
         request = _Request(method, path, query, accept, if_none_match, if_modified_since, mount, redirect)
@@ -219,31 +219,11 @@ class LazyCrop:
         with deadline(self.config.request_seconds):
             answer = self._answer_or_error(request, trace)
         if is_plain and trace.stored is not None and not trace.varies:
-            self._shortcuts.keep(shortcuts, (path, query), answer, trace)
+            self.shortcuts.keep(shortcuts, (path, query), answer, trace)
         answer.headers += trace.headers()
         if method == "HEAD":
             answer.close()
             answer.body = b""
-        return answer
-
-    def ready(self, path: str, query: str = "") -> Answer | None:
-        """What :meth:`answer` gave a moment ago for the stored size at this very URL, if the object is as it was.
-
-        It holds for a GET without If-None-Match and If-Modified-Since; :meth:`answer` asks this itself.
-        """
-        shortcut = self._shortcuts.get(path, query)
-        if shortcut is None:
-            return None
-        if shortcut.key is None:
-            return Answer(shortcut.status, list(shortcut.headers))
-        try:
-            body, length = self._read_or_open(shortcut.key, shortcut.length)
-        except Exception:  # The long way says what it is.
-            return None
-        answer = Answer(shortcut.status, list(shortcut.headers), body)
-        if length != shortcut.length:
-            answer.close()
-            return None
         return answer
 
     def close(self) -> None:
@@ -265,6 +245,23 @@ class LazyCrop:
             failure = LazyCropError("Something went wrong here; the log says what.")
         trace.status, trace.stored = f"fwd=bypass; detail={failure.code}", None
         return answers.error(failure, varies=trace.varies)
+
+    def _by_shortcut(self, path: str, query: str) -> Answer | None:
+        """What was answered a moment ago, if the stored object is as it was."""
+        shortcut = self.shortcuts.get(path, query)
+        if shortcut is None:
+            return None
+        if shortcut.key is None:
+            return Answer(shortcut.status, list(shortcut.headers))
+        try:
+            body, length = self._read_or_open(shortcut.key, shortcut.length)
+        except Exception:  # The long way says what it is.
+            return None
+        answer = Answer(shortcut.status, list(shortcut.headers), body)
+        if length != shortcut.length:
+            answer.close()
+            return None
+        return answer
 
     def _read_or_open(self, key: str, length: int) -> tuple[bytes | BinaryIO, int]:
         """An object of about this length: the bytes of a short one, because to stream it costs a server more."""
