@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -97,7 +98,7 @@ class Library:
     def read(self, image_id: str, version: int | None = None) -> Record | None:
         """The record as the store has it at this moment; None where there is none (of this version)."""
         try:
-            record = Record.from_json(self._store.get(record_key(image_id, version), _RECORD_LIMIT))
+            record = _parsed(self._store.get(record_key(image_id, version), _RECORD_LIMIT))
         except MissingObject:
             return None
         # The first version's record is overwritten by that of the second: both are the image's current one.
@@ -325,6 +326,10 @@ def _record(image_id: str, version: int, prepared: Prepared, source: str) -> Rec
         colour=prepared.colour,
         focal=prepared.focal,
     )
+
+
+# A request and its job read one record three times.
+_parsed = lru_cache(maxsize=16)(Record.from_json)
 
 
 def _resolve(asked: Derivative, version: int, kind: str) -> Derivative:

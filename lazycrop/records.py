@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from lazycrop.derivatives import CONTENT_TYPES, RECORD, folder
@@ -102,7 +102,6 @@ class Record:
         return json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
-    @lru_cache(maxsize=256)  # A request and its job read one record three times.
     def from_json(cls, data: bytes) -> Record:
         """The reverse of :meth:`to_json`. Unknown names are ignored: a newer release may have written them.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from itertools import pairwise
 from typing import Any
 
 from PIL import Image
@@ -42,7 +42,9 @@ def _resampled(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Ima
     if simd is None or image.mode == "LAB":
         return image.resize(size, Image.Resampling.LANCZOS, box)
     if image.mode == "RGBA":  # Each call makes a copy of it with the colours multiplied.
-        return _by_simd(simd.Resizer(), image, size, box)
+        result = Image.new(image.mode, size)
+        _by_simd(simd.Resizer(), image, result, box)
+        return result
     return _in_bands(image, size, box)
 
 
@@ -59,22 +61,24 @@ def _in_bands(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Imag
         _own.resizer = simd.Resizer()
     width, height = size
     left, top, right, bottom = box
-    rows = max(1, int(height * _MOST_BETWEEN / (4 * width * (bottom - top))))
-    if rows >= height:
-        return _by_simd(_own.resizer, image, size, box)
     result = Image.new(image.mode, size)
-    for first, last in pairwise([*range(0, height, rows), height]):
-        start, end = (top + (bottom - top) * row / height for row in (first, last))
-        band = _by_simd(_own.resizer, image, (width, last - first), (left, start, right, min(end, bottom)))
+    bands = min(height, math.ceil(4 * width * (bottom - top) / _MOST_BETWEEN))
+    if bands == 1:
+        _by_simd(_own.resizer, image, result, box)
+        return result
+    rows = math.ceil(height / bands)
+    band = Image.new(image.mode, (width, rows))
+    for number in range(bands):
+        first = min(number * rows, height - rows)
+        start, end = (top + (bottom - top) * row / height for row in (first, first + rows))
+        _by_simd(_own.resizer, image, band, (left, start, right, min(end, bottom)))
         result.paste(band, (0, first))
     return result
 
 
-def _by_simd(resizer: Any, image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
-    result = Image.new(image.mode, size)
+def _by_simd(resizer: Any, image: Image.Image, result: Image.Image, box: Box) -> None:
     options = simd.ResizeOptions(
         resize_alg=simd.ResizeAlg.convolution(simd.FilterType.lanczos3),
         crop_box=simd.CropBox(box[0], box[1], box[2] - box[0], box[3] - box[1]),
     )
     resizer.resize_pil(image, result, options)
-    return result
