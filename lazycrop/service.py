@@ -37,7 +37,7 @@ from lazycrop.pictures import RenderSettings
 from lazycrop.policy import Policy
 from lazycrop.records import BadRecord, Record
 from lazycrop.resampling import RESAMPLER
-from lazycrop.shortcuts import Shortcuts
+from lazycrop.shortcuts import Shortcut, Shortcuts
 from lazycrop.sizes import Size
 
 logger = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ class LazyCrop:
         if shortcut.key is None:
             return Answer(shortcut.status, list(shortcut.headers))
         try:
-            body, length = self._read_or_open(shortcut.key, shortcut.length)
+            body, length = self._read_or_open(shortcut, shortcut.key)
         except Exception:  # The long way says what it is.
             return None
         answer = Answer(shortcut.status, list(shortcut.headers), body)
@@ -263,12 +263,12 @@ class LazyCrop:
             return None
         return answer
 
-    def _read_or_open(self, key: str, length: int) -> tuple[bytes | BinaryIO, int]:
-        """An object of about this length: the bytes of a short one, because to stream it costs a server more."""
-        if length > _SHORT:
+    def _read_or_open(self, shortcut: Shortcut, key: str) -> tuple[bytes | BinaryIO, int]:
+        """Its object, and the length: the bytes of a short one, because to stream it costs a server more."""
+        if shortcut.length > _SHORT:
             opened = self.store.open(key)
             return opened.file, opened.length
-        data = self.store.get(key, _SHORT)
+        data = self.shortcuts.body(shortcut, lambda: self.store.get(key, _SHORT))
         return data, len(data)
 
     def _permitted(self, request: _Request, trace: Trace) -> Answer:

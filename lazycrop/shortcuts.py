@@ -6,11 +6,13 @@ seen by then; one by this process is seen at once.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lazycrop.answers import Answer, Trace
+from lazycrop.caches import ProcessCache
 from lazycrop.options import option
 
 Headers = Sequence[tuple[str, str]]
@@ -24,6 +26,9 @@ class ShortcutSettings:
         60.0, "How long a process answers for a stored size without asking the cache again."
     )
     shortcuts: int = option(20_000, "For how many URLs it may do so; each takes about a kilobyte.")
+    shortcut_bytes: int = option(
+        16_000_000, "Bytes of pictures that it keeps for that where it streams them: of those that have 64 KB at most."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Shortcuts:
 
     def __init__(self, settings: ShortcutSettings) -> None:
         self._settings = settings
-        self.table: Table = {}
+        self.forget()
 
     def get(self, path: str, query: str) -> Shortcut | None:
         shortcut = self.table.get((path, query))
@@ -72,5 +77,16 @@ class Shortcuts:
         length = int(answer.header("Content-Length") or 0)
         table[url] = Shortcut(answer.status, headers, key, length, time.monotonic() + seconds)
 
+    def body(self, shortcut: Shortcut, read: Callable[[], bytes]) -> bytes:
+        """The short object of a shortcut, which is ``read`` the first time."""
+        # Not its key alone: after a purge, and a store by another process, another object may have that.
+        name = f"{shortcut.key} {shortcut.until}"
+        body = self._bodies.get_many("", [name]).get(name)
+        if body is None:
+            body = read()
+            self._bodies.set("", name, body, math.ceil(self._settings.shortcut_seconds))
+        return body
+
     def forget(self) -> None:
-        self.table = {}
+        self.table: Table = {}
+        self._bodies = ProcessCache(self._settings.shortcut_bytes)

@@ -675,14 +675,42 @@ def test_a_url_that_expires_is_kept_no_longer_than_that(make: Make) -> None:
         assert re.fullmatch(r"private, max-age=(2[5-9]|30)", control)
 
 
-def test_a_shortcut_never_sends_another_objects_length(make: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["100x", "2000x"])
+def test_a_shortcut_never_sends_another_objects_length(make: Make, tmp_path: Path, size: str) -> None:
     images = make(broker="inline")
-    images.store_origin("cat", small())
+    images.store_origin("cat", FOSSA)
     for _ in range(3):
-        ask(images, "/cat/100x.jpg")
-    (tmp_path / "images/cat/100x.jpg").write_bytes(b"0123456789")
-    answer = ask(images, "/cat/100x.jpg")
-    assert (answer.header("Content-Length"), body(answer)) == ("10", b"0123456789")
+        ask(images, f"/cat/{size}.jpg")
+    (tmp_path / f"images/cat/{size}.jpg").write_bytes(b"0123456789")
+    answer = ask(images, f"/cat/{size}.jpg")
+    assert answer.header("Content-Length") == str(len(body(answer)))
+
+
+def test_what_is_kept_of_a_stored_size_is_gone_with_its_image(make: Make) -> None:
+    images = make(broker="inline")
+    for colour in ("red", "blue"):
+        images.store_origin("cat", small(colour=colour))
+        first = body(ask(images, "/cat/100x.png"))
+        assert all(body(ask(images, "/cat/100x.png")) == first for _ in range(3))
+        with Image.open(io.BytesIO(first)) as image:
+            assert image.getpixel((5, 5)) == ((255, 0, 0) if colour == "red" else (0, 0, 255))
+        images.purge("cat")
+        assert ask(images, "/cat/100x.png").status == 404
+
+
+def test_another_process_sees_within_the_minute_that_an_image_was_stored_anew_under_its_keys(make: Make) -> None:
+    one, other = (make(broker="inline", shortcut_seconds=0.2, record_seconds=0) for _ in range(2))
+    one.store_origin("cat", small(colour="red"))
+    red = body(ask(one, "/cat/100x.gif"))
+    assert all(body(ask(other, "/cat/100x.gif")) == red for _ in range(3))
+    one.purge("cat")
+    one.store_origin("cat", small(colour="blue"))
+    new = ask(one, "/cat/100x.gif")
+    assert len(body(new)) == len(red) and body(new) != red
+    eventually(
+        lambda: ask(other, "/cat/100x.gif").header("ETag") == new.header("ETag"), what="the new picture is known of"
+    )
+    assert all(body(ask(other, "/cat/100x.gif")) == body(new) for _ in range(3))
 
 
 def test_two_processes_without_a_common_cache_never_mix_two_pictures(make: Make, tmp_path: Path) -> None:

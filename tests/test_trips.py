@@ -142,3 +142,16 @@ def test_the_look_and_the_get_are_under_way_at_the_same_time(process: Process) -
     images.store_origin("dog", photo("Fossa"))
     store.meets = True
     assert images.answer("/dog/200x100.jpg").status == 200
+
+
+def test_a_short_size_that_is_streamed_is_read_once(calls: list[str]) -> None:
+    store = MemoryStore()
+    images = LazyCrop(store=Counted(store, calls), sizes="any", broker="inline")
+    images.store_origin("dog", photo("Fossa"))
+    first = images.answer("/dog/200x100.jpg").body
+    for number in range(5):
+        answer, trips = asked(images, calls, "/dog/200x100.jpg")
+        if not isinstance(answer.body, bytes):
+            answer.body = answer.body.read()
+        assert (answer.status, answer.body) == (200, first)
+        assert trips == [["open"], ["get"], [], [], []][number]
