@@ -435,7 +435,7 @@ class FolderStore:
 
     def get(self, key: str, limit: int) -> bytes:
         with self._failures("get", key):
-            # A file object of Python's makes seven calls to the system of these four.
+            # A file object of Python's makes nine calls to the system of these four.
             descriptor = _open_itself(self._path(key, reading=True), os.O_RDONLY)
             try:
                 status = os.fstat(descriptor)
