@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from hostile import BROKEN, ENDLESS, OVERSIZED, PICTURE, Behaviour, Server, answer, raw, redirect, repeat, silent
 from lazycrop.errors import ConfigurationError, FetchError, ImageTooLarge
 from lazycrop.fetch import FetchSettings, describe, fetch, is_public
+from servers import eventually
 
 DEADLINE = 0.5
 SLACK = 1.5  # 0.2 s is what is promised; the rest is for a loaded machine. Left alone, each takes 3 s and more.
@@ -190,17 +191,18 @@ MALFORMED = [
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """After each test there are as many threads and descriptors as before it."""
+    """After each test there are no other threads, and no more descriptors, than before it.
 
-    def used() -> tuple[int, int]:
-        return threading.active_count(), len(os.listdir("/dev/fd"))
+    Fewer there may be: what an earlier test left to the garbage collector may go at any time.
+    """
 
-    before = used()
+    def descriptors() -> int:
+        return len(os.listdir("/dev/fd"))
+
+    threads, opened = set(threading.enumerate()), descriptors()
     yield
-    end = time.monotonic() + 2  # a resolver's thread has answered and may not have gone yet
-    while used() != before and time.monotonic() < end:
-        time.sleep(0.005)
-    assert used() == before
+    eventually(lambda: set(threading.enumerate()) <= threads, 2, "a resolver's thread that has answered has gone")
+    eventually(lambda: descriptors() <= opened, 2, "what was opened is closed")
 
 
 @pytest.fixture(scope="module")
