@@ -144,7 +144,7 @@ class Trace:
     """How one answer came about, for its Server-Timing and Cache-Status (RFC 9211) headers.
 
     ``stored``: the key of the object that it redirects to, or is. ``varies``: the format is chosen by Accept.
-    ``until``: when its signature expires, in Unix time.
+    ``until``: when its signature expires, in Unix time. ``fresh_until``: when the record has to be looked at again.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -152,6 +152,7 @@ class Trace:
     stored: str | None = None
     varies: bool = False
     until: int | None = None
+    fresh_until: float = 0.0
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:

@@ -105,6 +105,11 @@ class ProcessCache:
         with self._lock:
             self._drop(key)
 
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+            self._bytes = 0
+
     def close(self) -> None:
         pass
 
@@ -215,15 +220,19 @@ class Hot:
 class Known:
     """What the cache knows of a derivative. ``record``: None when not known.
 
-    ``fresh``: the record (or the lack of it) need not be asked for again. The rest counts for ``record``'s picture
-    only: with another record in its place it is another answer.
+    ``until``: until when the record (or the lack of it) need not be asked for again, in Unix time. The rest counts for
+    ``record``'s picture only: with another record in its place it is another answer.
     """
 
     record: Record | None
-    fresh: bool
+    until: float
     marker: bytes | None
     staged: bytes | None
     failures: bytes | None
+
+    @property
+    def fresh(self) -> bool:
+        return time.time() < self.until
 
     @property
     def stored(self) -> bool:
@@ -384,15 +393,15 @@ def _record_name(image_id: str, version: int | None) -> str:
     return f"record {image_id} {version or 'current'}"
 
 
-def _read_record(value: bytes | None) -> tuple[Record | None, bool]:
-    """The record, and whether it (or the lack of it) is fresh."""
+def _read_record(value: bytes | None) -> tuple[Record | None, float]:
+    """The record, and until when it (or the lack of it) is fresh."""
     if value is None:
-        return None, False
+        return None, 0.0
     expires, content = json.loads(value)
     try:
-        return (Record.from_json(content.encode()) if content else None), time.time() < expires
+        return (Record.from_json(content.encode()) if content else None), expires
     except BadRecord:  # Another release wrote it.
-        return None, False
+        return None, 0.0
 
 
 def _read_hot(value: bytes | None, tag: str) -> Hot | None:

@@ -73,6 +73,7 @@ class Library:
             record, _ = self._flights.run(
                 f"{asked.image_id} {asked.version}", lambda: self._refresh(asked, known.record), left(_RECORD_WAIT)
             )
+            known = replace(known, until=time.time() + self._config.record_seconds)
         if record is None:
             raise _unknown(asked)
         derivative = _resolve(asked, record.version, record.format)

@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 
 from lazycrop.derivatives import CONTENT_TYPES, RECORD, folder
@@ -70,7 +69,7 @@ class Record:
     def mezzanine_key(self, mezzanine: Mezzanine) -> str:
         return f"{self.folder}mezzanine-{mezzanine.edge}.{mezzanine.format}"
 
-    @cached_property
+    @property
     def tag(self) -> str:
         """Names this version's content: two images, or two stores of one, never share it."""
         identity = f"{self.version} {self.sha256} {self.focal} {self.stored_at}"

@@ -67,6 +67,7 @@ def _in_bands(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Imag
         _by_simd(_own.resizer, image, result, box)
         return result
     rows = math.ceil(height / bands)
+    bands = math.ceil(height / rows)
     band = Image.new(image.mode, (width, rows))
     for number in range(bands):
         first = min(number * rows, height - rows)

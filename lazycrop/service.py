@@ -310,6 +310,7 @@ class LazyCrop:
         """304, the stored object, the hot bytes, or bytes made now: the first of them that there is."""
         with trace.measure("lookup"):
             derivative, record, known = self.library.look(asked)
+        trace.fresh_until = known.until
         if derivative.size is None and derivative.format != record.format:
             raise NotFound(f"The origin of {asked.image_id!r} is a {record.format}: ask for origin.{record.format}.")
         if derivative.size is not None and derivative.format not in self.config.formats:

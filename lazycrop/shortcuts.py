@@ -1,7 +1,7 @@
 """Shortcuts: answers for stored sizes that were given a moment ago, ready to be given again.
 
-They spare a request all but one dictionary look-up. They last a minute at most, so that a purge by another process is
-seen by then; one by this process is seen at once.
+They spare a request all but one dictionary look-up. They last a minute at most, and no longer than the record is
+trusted, so that a purge by another process is seen by then; one by this process at once.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ class Shortcuts:
 
     def __init__(self, settings: ShortcutSettings) -> None:
         self._settings = settings
-        self.forget()
+        self.table: Table = {}
+        self._bodies = ProcessCache(settings.shortcut_bytes)
 
     def get(self, path: str, query: str) -> Shortcut | None:
         shortcut = self.table.get((path, query))
         return shortcut if shortcut is not None and shortcut.until > time.monotonic() else None
 
     def keep(self, table: Table, url: tuple[str, str], answer: Answer, trace: Trace) -> None:
-        """Keep an answer for a stored size, for as long as its signature is good at most.
+        """Keep an answer for a stored size, for as long as its record is fresh and its signature good at most.
 
         ``table``: the one that there was when the request came in. After :meth:`forget` it is another one, and what was
         found out before that is lost with the old one.
         """
-        seconds = self._settings.shortcut_seconds
-        if trace.until is not None:
-            seconds = min(seconds, trace.until - time.time())
+        last = trace.fresh_until if trace.until is None else min(trace.until, trace.fresh_until)
+        seconds = min(self._settings.shortcut_seconds, last - time.time())
         if seconds <= 0 or len(url[0]) + len(url[1]) > _LONGEST:
             return
         while len(table) >= self._settings.shortcuts:
@@ -88,5 +88,5 @@ class Shortcuts:
         return body
 
     def forget(self) -> None:
-        self.table: Table = {}
-        self._bodies = ProcessCache(self._settings.shortcut_bytes)
+        self.table = {}
+        self._bodies.clear()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -90,10 +89,12 @@ class Threads:
         """Is there one that takes the next call, sooner or later?"""
         if not self._idle.acquire(blocking=False) and self._started < self._count:
             arguments = (self._calls, self._idle)
-            with suppress(RuntimeError):  # as above
+            try:
                 threading.Thread(target=_work, args=arguments, name=self._name, daemon=True).start()
-                self._started += 1
-        return self._started > 0
+            except RuntimeError:  # as above, or there are as many threads as the system allows
+                return False
+            self._started += 1
+        return True
 
 
 def _work(calls: SimpleQueue[_Run | None], idle: threading.Semaphore) -> None:

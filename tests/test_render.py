@@ -181,7 +181,8 @@ def test_a_small_image_needs_no_mezzanine():
 
 def test_mezzanines_of_a_photograph_are_jpeg_whatever_it_came_as(photo):
     image = opened(photo).crop((1000, 800, 2400, 1500))
-    for data in (file(image, "PNG", compress_level=1), file(image, "JPEG"), file(image, "WEBP")):
+    grey = file(image.convert("L"), "PNG", compress_level=1)
+    for data in (file(image, "PNG", compress_level=1), file(image, "JPEG"), file(image, "WEBP"), grey):
         assert {m.format for m, _ in prepare(data, BOUND, SETTINGS).mezzanines} == {"jpg"}
     assert {m.format for m, _ in mezzanines(file(image, "PNG", compress_level=1), SETTINGS)} == {"jpg"}
 
@@ -194,6 +195,7 @@ def test_mezzanines_of_drawings_and_of_transparent_pictures_are_lossless():
     transparent.putalpha(gradient(1000, 500, "L"))
     for data in (
         file(image, "PNG"),
+        file(image.convert("L"), "PNG"),
         file(image, "WEBP", lossless=True),
         file(transparent, "WEBP"),
         file(transparent, "PNG"),

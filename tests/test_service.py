@@ -699,7 +699,7 @@ def test_what_is_kept_of_a_stored_size_is_gone_with_its_image(make: Make) -> Non
 
 
 def test_another_process_sees_within_the_minute_that_an_image_was_stored_anew_under_its_keys(make: Make) -> None:
-    one, other = (make(broker="inline", shortcut_seconds=0.2, record_seconds=0) for _ in range(2))
+    one, other = (make(broker="inline", shortcut_seconds=0.2, record_seconds=1) for _ in range(2))
     one.store_origin("cat", small(colour="red"))
     red = body(ask(one, "/cat/100x.gif"))
     assert all(body(ask(other, "/cat/100x.gif")) == red for _ in range(3))

@@ -101,3 +101,22 @@ atexit.register(lambda: print(late.submit(lambda: 3).result(5), begin("b", lambd
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=os.environ)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3 4\n3 4\n", "")
+
+
+def test_a_thread_that_cannot_be_started_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads("too many", 2)
+    gate = threading.Event()
+    first = threads.submit(lambda: gate.wait(10))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", lambda thread: _refuse())
+        assert threads.submit(threading.current_thread).result(0) is threading.current_thread()
+    second = threads.submit(threading.current_thread)
+    assert second.result(5) is not threading.current_thread()
+    gate.set()
+    assert first.result(5)
+    assert running("too many") == 2
+    threads.close()
+
+
+def _refuse() -> None:
+    raise RuntimeError("can't start new thread")
