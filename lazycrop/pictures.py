@@ -329,7 +329,8 @@ class Picture:
         if self.kind != "jpg":
             return 1
         width, height = self.image.size
-        spare = min((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])
+        # The target is rounded to pixels: that half of one must not cost a full decode.
+        spare = min((box[2] - box[0]) / (size[0] - 0.5), (box[3] - box[1]) / (size[1] - 0.5))
         gap_of_half = DRAFT_GAP_OF_HALF_OF_LARGE if width * height >= LARGE else DRAFT_GAP
         gaps = {8: DRAFT_GAP, 4: DRAFT_GAP, 2: gap_of_half}
         fraction = next((fraction for fraction, gap in gaps.items() if fraction * gap <= spare), 1)
