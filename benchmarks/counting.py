@@ -12,10 +12,10 @@ RENDER, WRITE = b"r", b"w"
 def start() -> None:
     """Count in this process from now on, into the file ``BENCH_COUNTS``."""
     from lazycrop import making as untyped
-    from lazycrop import stores
+    from lazycrop import s3
 
     making: Any = untyped
-    render, put = making.render, stores.S3Store.put
+    render, put = making.render, s3.S3Store.put
 
     def counted_render(*arguments: Any, **options: Any) -> Any:
         _count(RENDER)
@@ -28,7 +28,7 @@ def start() -> None:
         return written
 
     making.render = counted_render
-    stores.S3Store.put = counted_put  # type: ignore[method-assign]
+    s3.S3Store.put = counted_put  # type: ignore[method-assign]
 
 
 def counts(path: Path) -> tuple[int, int]:

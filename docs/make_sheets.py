@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lazycrop.pictures import RenderSettings  # noqa: E402
+from lazycrop.pixels import RenderSettings  # noqa: E402
 from lazycrop.render import render  # noqa: E402
 from lazycrop.sizes import COMPASS, Size  # noqa: E402
 

@@ -22,11 +22,13 @@ from lazycrop.caches import Cache, CacheSettings, KeyValue, Memcached
 from lazycrop.derivatives import AUTO, CONTENT_TYPES
 from lazycrop.errors import ConfigurationError
 from lazycrop.fetch import FetchSettings
+from lazycrop.folders import FolderStore
 from lazycrop.options import default_of, option
-from lazycrop.pictures import RenderSettings
+from lazycrop.pixels import RenderSettings
 from lazycrop.policy import PolicySettings
+from lazycrop.s3 import S3Store
 from lazycrop.shortcuts import ShortcutSettings
-from lazycrop.stores import FolderStore, MemoryStore, S3Store, Store, StoreSettings
+from lazycrop.stores import MemoryStore, Store, StoreSettings
 from lazycrop.tasks import TaskSettings
 
 PREFIX = "lazycrop."

@@ -11,18 +11,9 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import Literal
 
-from lazycrop.pictures import (
-    Pixels,
-    RenderSettings,
-    detail,
-    is_drawing,
-    is_transparent,
-    open_picture,
-    rgba,
-    save_mezzanine,
-    save_origin,
-    save_tiny,
-)
+from lazycrop.encoding import is_drawing, save_mezzanine, save_origin, save_tiny
+from lazycrop.pictures import open_picture
+from lazycrop.pixels import Pixels, RenderSettings, detail, is_transparent, rgba
 from lazycrop.records import Mezzanine, Record
 from lazycrop.sizes import Size
 

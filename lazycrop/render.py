@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from lazycrop.encoding import encode
 from lazycrop.errors import BadSize
-from lazycrop.pictures import ANIMATED_FORMATS, TRANSPARENT_FORMATS, RenderSettings, encode, open_picture, padded
+from lazycrop.pictures import open_picture
+from lazycrop.pixels import ANIMATED_FORMATS, LONGEST_SIDE, TRANSPARENT_FORMATS, RenderSettings, padded
 from lazycrop.records import Mezzanine, Record
 from lazycrop.resampling import Box
 from lazycrop.sizes import Size
 
 # A mezzanine is large enough when this many times the target's pixels are left of it on each axis.
 MEZZANINE_GAP = 1.25
-
-# The longest side that a file of the format can have, in pixels.
-LONGEST_SIDE = {"jpg": 65_500, "png": 65_535, "webp": 16_383, "avif": 65_535, "gif": 65_535}
 
 _GRAVITY = {
     "nw": (0, 0), "n": (50, 0), "ne": (100, 0),

@@ -33,7 +33,7 @@ from lazycrop.errors import (
 from lazycrop.library import Focal, Library, Source
 from lazycrop.making import Maker
 from lazycrop.negotiation import is_unchanged, named_formats
-from lazycrop.pictures import RenderSettings
+from lazycrop.pixels import RenderSettings
 from lazycrop.policy import Policy
 from lazycrop.records import BadRecord, Record
 from lazycrop.resampling import RESAMPLER

@@ -17,7 +17,8 @@ import wheezy_lazycrop
 from bottle_lazycrop import LazyCropPlugin
 from frameworks import APPLICATIONS, ini_values
 from lazycrop import ConfigurationError, LazyCrop
-from lazycrop.stores import FolderStore, Opened
+from lazycrop.folders import FolderStore
+from lazycrop.stores import Opened
 from servers import S3, photo
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ import resource, sys, time
 from pathlib import Path
 from lazycrop.errors import LazyCropError
 from lazycrop.origins import prepare
-from lazycrop.pictures import RenderSettings
+from lazycrop.pixels import RenderSettings
 from lazycrop.render import render
 from lazycrop.sizes import Size
 

@@ -17,7 +17,7 @@ import corpus
 from lazycrop.derivatives import CONTENT_TYPES
 from lazycrop.errors import BadSize, BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
 from lazycrop.origins import prepare
-from lazycrop.pictures import RenderSettings
+from lazycrop.pixels import RenderSettings
 from lazycrop.render import render
 from lazycrop.sizes import Size
 

@@ -13,11 +13,12 @@ from servers import ROOT
 
 ROWS = [
     {"errors", "deadlines", "forks"},
-    {"options", "sizes", "threads", "resampling"},
-    {"derivatives", "pictures"},
-    {"records"},
+    {"options", "sizes", "threads", "resampling", "headers", "colours"},
+    {"derivatives", "pixels"},
+    {"records", "stores", "pictures"},
+    {"encoding"},
     {
-        *{"urls", "policy", "fetch", "stores", "caches", "render", "answers", "tasks"},
+        *{"urls", "policy", "fetch", "s3", "folders", "caches", "render", "answers", "tasks"},
         *{"negotiation", "flights", "origins"},
     },
     {"shortcuts"},
@@ -35,10 +36,10 @@ ROW = {module: number for number, row in enumerate(ROWS) for module in row}
 
 OWNERS = {
     "urllib3": {"fetch"},
-    "boto3": {"stores"},
-    "botocore": {"stores"},
+    "boto3": {"s3"},
+    "botocore": {"s3"},
     "pymemcache": {"caches"},
-    "PIL": {"pictures", "resampling"},
+    "PIL": {"colours", "resampling", "pixels", "pictures", "encoding"},
     "cykooz_resizer": {"resampling"},
     "pillow_heif": {"pictures"},
     "webob": {"negotiation", "middleware", "storage"},

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from lazycrop.origins import Prepared, prepare
-from lazycrop.pictures import RenderSettings
+from lazycrop.pixels import RenderSettings
 from lazycrop.records import Record
 from lazycrop.render import best_source, render
 from lazycrop.sizes import Size

@@ -15,10 +15,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lazycrop import pictures, resampling
+from lazycrop import pictures, pixels, resampling
 from lazycrop.errors import BadSize, ConfigurationError, ImageTooLarge
 from lazycrop.origins import Prepared, mezzanines, prepare
-from lazycrop.pictures import RenderSettings
+from lazycrop.pixels import RenderSettings
 from lazycrop.records import Record
 from lazycrop.render import best_source, render
 from lazycrop.sizes import COMPASS, Size
@@ -313,7 +313,7 @@ def test_the_time_of_each_step_is_told(photo):
 
 def test_heic_needs_its_package(monkeypatch):
     RenderSettings(input_formats=("heic",))
-    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    monkeypatch.setattr(pixels, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="pip install"):
         RenderSettings(input_formats=("heic",))
 

@@ -40,7 +40,8 @@ from lazycrop.errors import (
     StoreUnavailable,
     UnsupportedImage,
 )
-from lazycrop.stores import FolderStore, MemoryStore
+from lazycrop.folders import FolderStore
+from lazycrop.stores import MemoryStore
 from servers import eventually, photo
 
 FOSSA = photo("Fossa").read_bytes()

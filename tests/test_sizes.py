@@ -14,7 +14,7 @@ from PIL import Image
 
 from lazycrop.derivatives import CONTENT_TYPES
 from lazycrop.errors import BadSize
-from lazycrop.pictures import RenderSettings
+from lazycrop.pixels import RenderSettings
 from lazycrop.render import render
 from lazycrop.sizes import COMPASS, Size
 

@@ -20,8 +20,11 @@ from typing import Any
 
 import pytest
 
+from lazycrop.derivatives import IMMUTABLE
 from lazycrop.errors import BadRequest, ConfigurationError, MissingObject, StoreUnavailable
-from lazycrop.stores import IMMUTABLE, FolderStore, MemoryStore, S3Store, Store, StoreSettings
+from lazycrop.folders import FolderStore
+from lazycrop.s3 import S3Store
+from lazycrop.stores import MemoryStore, Store, StoreSettings
 from lazycrop.testing import check_store
 from servers import HOST, ROOT, S3, FaultProxy, Mode, eventually
 
@@ -424,7 +427,7 @@ def test_more_bytes_than_promised_are_not_read() -> None:
 def test_importing_stores_loads_no_boto3_and_using_one_leaves_its_default_session_alone(s3: S3) -> None:
     script = """
 import sys
-from lazycrop.stores import S3Store
+from lazycrop.s3 import S3Store
 store = S3Store("pics", "from/script")
 assert "boto3" not in sys.modules and "botocore" not in sys.modules
 store.put("cat/200x.jpg", b"picture", "image/jpeg")
@@ -438,7 +441,7 @@ def test_a_store_works_on_both_sides_of_a_fork(s3: S3) -> None:
     script = """
 import os, sys, warnings
 from concurrent.futures import ThreadPoolExecutor
-from lazycrop.stores import S3Store
+from lazycrop.s3 import S3Store
 
 def read_all():
     with ThreadPoolExecutor(4) as pool:
@@ -468,7 +471,7 @@ assert code == 0 and status == 0
 def test_a_store_works_while_the_interpreter_ends(s3: S3) -> None:
     script = """
 import atexit
-from lazycrop.stores import S3Store
+from lazycrop.s3 import S3Store
 store = S3Store("pics", "from/exit")
 store.put("cat/200x.jpg", b"picture", "image/jpeg")
 atexit.register(lambda: print(store.get("cat/200x.jpg", 100).decode()))
@@ -554,7 +557,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing_behind(tmp_path: Path) -> 
     script = f"""
 import resource
 from lazycrop.errors import StoreUnavailable
-from lazycrop.stores import FolderStore
+from lazycrop.folders import FolderStore
 store = FolderStore({str(tmp_path)!r})
 store.put("cat/200x.jpg", b"old", "image/jpeg")
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -581,7 +584,7 @@ def test_delete_removes_empty_folders_up_to_the_store_itself(tmp_path: Path) -> 
 
 WRITER = """
 import hashlib, itertools, secrets, sys
-from lazycrop.stores import FolderStore
+from lazycrop.folders import FolderStore
 store = FolderStore(sys.argv[1])
 for number in itertools.count():
     data = secrets.token_bytes(32) * 100_000
@@ -612,7 +615,7 @@ def test_a_process_killed_while_it_puts_leaves_only_whole_objects(tmp_path: Path
 
 KILLED_WHILE_PUTTING = """
 import os, signal, sys
-from lazycrop.stores import FolderStore
+from lazycrop.folders import FolderStore
 os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
 FolderStore(sys.argv[1]).put("cat/300x.jpg", b"picture", "image/jpeg")
 """
