@@ -71,6 +71,11 @@ def _end(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _stop(number: int, frame: object) -> NoReturn:
+    """The same of a server, which is done when it is told so."""
+    sys.exit(0)
+
+
 class _Setting(click.Option):
     """The flag of a setting."""
 
@@ -301,6 +306,7 @@ def _run(application: WSGIApplication, host: str, port: int, saying: str) -> Non
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     server = waitress.create_server(application, sockets=[listener], threads=_SERVER_THREADS)
     address = f"[{host}]" if family == socket.AF_INET6 else host
+    signal.signal(signal.SIGTERM, _stop)
     click.echo(saying.replace("{root}", f"http://{address}:{listener.getsockname()[1]}"))
     server.run()
 

@@ -38,14 +38,14 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 def scans(data: bytes, most: int) -> int:
     """The scans of the first image in a JPEG; thumbnails, and a video after its end, have such bytes too."""
-    scans, at = 0, 2
-    while scans <= most and (marker := _NEXT_MARKER.search(data, at)):
+    found, at = 0, 2
+    while found <= most and (marker := _NEXT_MARKER.search(data, at)):
         code = data[marker.start() + 1]
         if code == 0xD9:
             break
-        scans += code == 0xDA
+        found += code == 0xDA
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-    return scans
+    return found
 
 
 def webp_size(data: bytes) -> tuple[int, int]:

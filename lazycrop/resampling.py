@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from typing import Any
 
@@ -42,9 +41,7 @@ def _resampled(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Ima
     if simd is None or image.mode == "LAB":
         return image.resize(size, Image.Resampling.LANCZOS, box)
     if image.mode == "RGBA":  # Each call makes a copy of it with the colours multiplied.
-        result = Image.new(image.mode, size)
-        _by_simd(simd.Resizer(), image, result, box)
-        return result
+        return _by_simd(simd.Resizer(), image, size, box)
     return _in_bands(image, size, box)
 
 
@@ -61,25 +58,23 @@ def _in_bands(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Imag
         _own.resizer = simd.Resizer()
     width, height = size
     left, top, right, bottom = box
+    rows = max(1, int(_MOST_BETWEEN / (4 * width) * height / (bottom - top)))
+    if rows >= height:
+        return _by_simd(_own.resizer, image, size, box)
     result = Image.new(image.mode, size)
-    bands = min(height, math.ceil(4 * width * (bottom - top) / _MOST_BETWEEN))
-    if bands == 1:
-        _by_simd(_own.resizer, image, result, box)
-        return result
-    rows = math.ceil(height / bands)
-    bands = math.ceil(height / rows)
-    band = Image.new(image.mode, (width, rows))
-    for number in range(bands):
-        first = min(number * rows, height - rows)
-        start, end = (top + (bottom - top) * row / height for row in (first, first + rows))
-        _by_simd(_own.resizer, image, band, (left, start, right, min(end, bottom)))
+    for first in range(0, height, rows):
+        last = min(first + rows, height)
+        start, end = (top + (bottom - top) * row / height for row in (first, last))
+        band = _by_simd(_own.resizer, image, (width, last - first), (left, start, right, min(end, bottom)))
         result.paste(band, (0, first))
     return result
 
 
-def _by_simd(resizer: Any, image: Image.Image, result: Image.Image, box: Box) -> None:
+def _by_simd(resizer: Any, image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
     options = simd.ResizeOptions(
         resize_alg=simd.ResizeAlg.convolution(simd.FilterType.lanczos3),
         crop_box=simd.CropBox(box[0], box[1], box[2] - box[0], box[3] - box[1]),
     )
+    result = Image.new(image.mode, size)
     resizer.resize_pil(image, result, options)
+    return result
