@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -134,12 +134,12 @@ class Library:
         data, described = self._read_source(source, trusted)
         prepared = prepare(data, box, self._config, focal=focal)
         with self._changing(image_id):
-            record = self._put(image_id, prepared, described)
-        if record.version > 1:
+            record, current = self._put(image_id, prepared, described)
+        if current.version > 1:
             # Somebody may have asked for this very version before it was there; and the first one has no record now.
             self._cache.remember(record, current=False)
             self._cache.remember_missing(image_id, 1)
-        self._cache.remember(record, current=True)
+        self._cache.remember(current, current=True)
         self._memo.clear()
         return self._with_url(record)
 
@@ -157,13 +157,14 @@ class Library:
                 self._undo([record.mezzanine_key(mezzanine) for mezzanine, _ in made])
                 return
             record = replace(now, mezzanines=tuple(mezzanine for mezzanine, _ in made))
-            for key in self._record_keys(record):
-                self._put_record(key, record)
-        current = self._current_version(image_id) == version
-        self._cache.remember(record, current=current)
+            current = self._put_record(record)
+        self._cache.remember(record, current=current == record)
 
-    def _put_record(self, key: str, record: Record) -> None:
-        self._store.put(key, record.to_json(), "application/json", cache_control="no-cache")
+    def lost(self, record: Record) -> UnknownImage:
+        """What to raise for a record whose origin is gone; it is forgotten."""
+        self._cache.forget(record.image_id)
+        self._cache.forget(record.image_id, record.version)
+        return UnknownImage(f"The origin of {record.image_id!r} is gone; store the image again.")
 
     def purge(self, image_id: str, version: int | None = None) -> int:
         """See :meth:`lazycrop.service.LazyCrop.purge`."""
@@ -232,38 +233,44 @@ class Library:
             if token is not None:
                 self._cache.release(image_id, name, token)
 
-    def _put(self, image_id: str, prepared: Prepared, source: str) -> Record:
-        """Put the origin and its mezzanines, then the record; of a failure nothing stays."""
+    def _put(self, image_id: str, prepared: Prepared, source: str) -> tuple[Record, Record]:
+        """Put origin and mezzanines, then the record; of a failure nothing stays. Returns it, and the current record."""
         with self._claimed(image_id) as version:
             record = _record(image_id, version, prepared, source)
             objects = {
                 record.mezzanine_key(one): (data, CONTENT_TYPES[one.format]) for one, data in prepared.mezzanines
             }
             objects[record.origin_key] = (prepared.data, CONTENT_TYPES[record.format])
-            put: list[str] = []
+            put: list[str] = []  # What failed is of them: a put may succeed although its answer is lost.
             try:
                 for key, (data, content_type) in objects.items():
+                    put.append(key)
                     self._store.put(key, data, content_type)
-                    put.append(key)
-                for key in self._record_keys(record):
-                    self._put_record(key, record)
-                    put.append(key)
-            except BaseException:
-                if not self._landed(record):
+                if version > 1:
+                    put.append(record_key(image_id, version))
+                return record, self._put_record(record)
+            except BaseException as error:
+                landed = self._landed(record)
+                if landed and isinstance(error, StoreUnavailable):
+                    return record, record
+                if landed is False:
                     self._undo(put)
-                    raise
-            return record
+                raise
 
     @contextmanager
     def _claimed(self, image_id: str) -> Iterator[int]:
-        """A version that nobody else is writing. The lease may be lost; two pictures must not mix in one version."""
+        """A version that nobody else is writing, and of which nothing is left that could be taken for its own.
+
+        The lease may be lost, and a purge may have failed halfway; two pictures must not mix in one version.
+        """
         version = self._next_version(image_id)
         while True:
-            claim = f"{folder(image_id, version)}{_CLAIM}"
+            place = folder(image_id, version)
+            claim = f"{place}{_CLAIM}"
             if self._store.put(claim, b"", "text/plain", new=True):
-                if self._current_version(image_id) < version:
+                if all(key == claim or key.endswith("/") for key in self._store.list(place)):
                     break
-                self._undo([claim])  # Whoever wrote this version had just finished.
+                self._undo([claim])
             version += 1
         try:
             yield version
@@ -277,24 +284,42 @@ class Library:
             return max(self._versions(image_id)) + 1
         return current.version + 1 if current else 1
 
-    def _current_version(self, image_id: str) -> int:
-        """0 where there is none that can be read."""
+    def _put_record(self, record: Record) -> Record:
+        """Put it in its own place and, unless there is a later one, in the current one's; returns the current one.
+
+        Whoever stores at the same time without a common cache looks after its last put, too, so that one of them sees
+        the other's record.
+        """
+        if record.version > 1:
+            self._put_json(record_key(record.image_id, record.version), record)
+        current = self._latest(record)
+        while True:
+            self._put_json(record_key(record.image_id), current)
+            latest = self._latest(current)
+            if latest is current:
+                return current
+            current = latest
+
+    def _put_json(self, key: str, record: Record) -> None:
+        self._store.put(key, record.to_json(), "application/json", cache_control="no-cache")
+
+    def _latest(self, record: Record) -> Record:
+        """The record of the image's latest version, this one or one that is stored already."""
+        for version in sorted(self._versions(record.image_id), reverse=True):
+            if version <= record.version:
+                break
+            with suppress(BadRecord):
+                if (later := self.read(record.image_id, version)) is not None:
+                    return later
+        return record
+
+    def _landed(self, record: Record) -> bool | None:
+        """Is this the current record after all? None where nobody can say, for then it stays."""
         try:
-            current = self.read(image_id)
-        except BadRecord:
-            return 0
-        return current.version if current else 0
-
-    def _record_keys(self, record: Record) -> list[str]:
-        """Where the record goes; not to the current one's place when a later version is there already."""
-        own, current = record_key(record.image_id, record.version), record_key(record.image_id)
-        if own == current:
-            return [own]
-        return [own] if self._current_version(record.image_id) > record.version else [own, current]
-
-    def _landed(self, record: Record) -> bool:
-        """Is this the current record after all? A put may succeed although its answer is lost."""
-        current = self.read(record.image_id)
+            current = self.read(record.image_id)
+        except (StoreUnavailable, BadRecord) as error:
+            logger.warning("whether %s was stored is not known: %s", record.origin_key, error)
+            return None
         return current is not None and current.tag == record.tag
 
     def _undo(self, keys: list[str]) -> None:

@@ -16,7 +16,7 @@ from lazycrop.caches import Cache
 from lazycrop.config import Config
 from lazycrop.deadlines import left
 from lazycrop.derivatives import AUTO, CONTENT_TYPES, Derivative
-from lazycrop.errors import BadRequest, BrokenImage, MissingObject, Overloaded, UnknownImage, UnsupportedImage
+from lazycrop.errors import BadRequest, BrokenImage, MissingObject, Overloaded, UnsupportedImage
 from lazycrop.flights import Flights
 from lazycrop.forks import after_fork
 from lazycrop.library import Library
@@ -116,7 +116,7 @@ class Maker:
     def store_hot(self, derivative: Derivative, record: Record, data: bytes) -> None:
         """Have bytes stored that are hot because no broker took them when they were made."""
         lease = _lease(derivative, record)
-        if self.queue.ready and (token := self._cache.lease(derivative.image_id, lease)) is not None:
+        if self._is_ready() and (token := self._cache.lease(derivative.image_id, lease)) is not None:
             self._hand_over(derivative, record, data, lease, token)
 
     def enqueue(self, derivative: Derivative) -> bool:
@@ -128,6 +128,13 @@ class Maker:
             return self.queue.send(actor, derivative.to_message())
         except Exception:  # The picture is never worse for a queue that cannot be opened, whatever it raises.
             logger.exception("the job %s for %s could not be queued", actor, derivative.key)
+            return False
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.queue.ready
+        except Exception:  # as above
+            logger.exception("the queue cannot be opened")
             return False
 
     def store_derivative(self, message: Any) -> None:
@@ -259,9 +266,7 @@ class Maker:
         try:
             return self._store.get(record.origin_key, limit=2 * record.length)
         except MissingObject:
-            self._cache.forget(record.image_id)
-            self._cache.forget(record.image_id, record.version)
-            raise UnknownImage(f"The origin of {record.image_id!r} is gone; store the image again.") from None
+            raise self._library.lost(record) from None
 
     @contextmanager
     def _slot(self, wait: float) -> Iterator[None]:

@@ -327,10 +327,12 @@ class LazyCrop:
         if request.has(freshness):
             trace.status = "hit; detail=not-modified"
             return answers.not_modified(freshness)
-        if (known.stored or derivative.size is None) and (
-            stored := self._stored(derivative, request, freshness, trace)
-        ):
-            return stored
+        if known.stored or derivative.size is None:
+            stored = self._stored(derivative, request, freshness, trace)
+            if stored is not None:
+                return stored
+            if derivative.size is None:
+                raise self.library.lost(record)
         hot = known.hot
         if hot and hot.data is not None:
             if not hot.queued:

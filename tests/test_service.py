@@ -87,6 +87,11 @@ def body(answer: Answer) -> bytes:
     return answer.body
 
 
+def pixel(answer: Answer) -> Any:
+    with Image.open(io.BytesIO(body(answer))) as image:
+        return image.convert("RGB").getpixel((5, 5))
+
+
 def dimensions(answer: Answer) -> tuple[int, int]:
     with Image.open(io.BytesIO(body(answer))) as image:
         return image.size
@@ -211,6 +216,23 @@ def test_a_failed_store_leaves_nothing_behind_and_can_be_repeated(make: Make, fa
 def test_a_put_whose_answer_was_lost_is_not_undone(make: Make) -> None:
     images = make(store=Failing(lambda key: key == "cat/image.json", late=True))
     assert images.store_origin("cat", small()).version == 1
+    assert ask(images, "/cat/100x.jpg").status == 200
+
+
+def test_a_store_of_which_nobody_can_say_whether_it_took_place_keeps_all_objects(make: Make) -> None:
+    store = Failing(lambda key: key == "cat/image.json", late=True)
+    images = make(store=store)
+    read = store.get
+
+    def get(key: str, limit: int) -> bytes:
+        if "cat/image.json" in keys(store):
+            raise StoreUnavailable("The store is down.")
+        return read(key, limit)
+
+    store.get = get  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable, match="The store failed"):
+        images.store_origin("cat", small())
+    store.get = read  # type: ignore[method-assign]
     assert ask(images, "/cat/100x.jpg").status == 200
 
 
@@ -725,6 +747,77 @@ def test_two_processes_without_a_common_cache_never_mix_two_pictures(make: Make,
             assert origin.size == (record.width, record.height)
     assert make().record("cat").version == max(record.version for record in records)
     assert not list((tmp_path / "images").rglob("-claim"))
+
+
+class Interrupted(MemoryStore):
+    """A store in memory, where something else happens just before a certain object is put for the first time."""
+
+    def __init__(self, key: str, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self._key, self._happens = key, happens
+
+    def put(self, key: str, data: bytes, content_type: str, **options: Any) -> bool:
+        if key == self._key:
+            self._key = ""
+            self._happens()
+        return super().put(key, data, content_type, **options)
+
+
+@pytest.mark.parametrize("stored_before", [0, 1])
+def test_of_two_stores_at_the_same_time_without_a_common_cache_the_later_version_wins(
+    make: Make, stored_before: int
+) -> None:
+    blue = []
+    store = Interrupted("", lambda: blue.append(other.store_origin("cat", small(colour="blue")).version))
+    one, other = (make(store=store, broker="inline") for _ in range(2))
+    for _ in range(stored_before):
+        one.store_origin("cat", small(colour="black"))
+    store._key = "cat/image.json"
+    red = one.store_origin("cat", small(colour="red")).version
+    assert blue == [red + 1]
+    assert one.record("cat").version == make(store=store).record("cat").version == red + 1
+    green = make(store=store).store_origin("cat", small(colour="green")).version
+    assert green == red + 2
+    for version, colour in ((red + 1, (0, 0, 255)), (green, (0, 128, 0))):
+        assert pixel(ask(make(store=store), f"/cat/v{version}/50x.png")) == colour
+
+
+def test_what_a_failed_purge_has_left_is_never_a_size_of_the_next_image(make: Make) -> None:
+    store = MemoryStore()
+    images = make(store=store, broker="inline")
+    images.store_origin("cat", small(colour="red"))
+    ask(images, "/cat/100x.png")
+    delete = store.delete
+
+    def only_the_record(key: str) -> None:
+        if not key.endswith("image.json"):
+            raise StoreUnavailable("The store failed.")
+        delete(key)
+
+    store.delete = only_the_record  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        images.purge("cat")
+    store.delete = delete  # type: ignore[method-assign]
+    assert ask(images, "/cat/100x.png").status == 404
+    images.store_origin("cat", small(colour="blue"))
+    assert pixel(ask(images, "/cat/100x.png")) == pixel(ask(images, "/cat/50x.png")) == (0, 0, 255)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_origin_that_is_gone_is_404(make: Make, method: str) -> None:
+    store = MemoryStore()
+    images = make(store=store)
+    images.store_origin("cat", small())
+    store.delete("cat/origin.png")
+    answer = ask(images, "/cat/origin.png", method=method)
+    assert (answer.status, answer.header("Cache-Control")) == (404, "no-store")
+
+
+@pytest.mark.parametrize("broker", ["redis://localhost:none/0", "amqp://localhost:none"])
+def test_a_queue_that_cannot_be_opened_makes_no_picture_worse(make: Make, broker: str) -> None:
+    images = make(broker=broker)
+    images.store_origin("cat", small())
+    assert [ask(images, "/cat/100x.png").status for _ in range(3)] == [200, 200, 200]
 
 
 def test_every_answer_explains_itself(make: Make) -> None:
