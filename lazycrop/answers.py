@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ _SECURITY = (
 _SOON = "public, max-age=60"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 STATUS_LINES = {status: f"{status} {reason}" for status, reason in _REASONS.items()}
+_MAX_AGE = re.compile("max-age=([0-9]+)")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -120,6 +122,15 @@ def elsewhere(location: str) -> Answer:
 
 def not_modified(freshness: Freshness) -> Answer:
     return Answer(304, [*freshness.headers(), *_SECURITY])
+
+
+def sooner(headers: list[tuple[str, str]], seconds: int) -> list[tuple[str, str]]:
+    """Headers that can be sent for so many seconds more: without them, ``max-age`` would go beyond the URL's expiry."""
+
+    def less(match: re.Match[str]) -> str:
+        return f"max-age={max(0, int(match[1]) - seconds)}"
+
+    return [(name, _MAX_AGE.sub(less, value) if name == "Cache-Control" else value) for name, value in headers]
 
 
 def error(error: LazyCropError, *, varies: bool = False) -> Answer:

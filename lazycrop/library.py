@@ -234,7 +234,7 @@ class Library:
                 self._cache.release(image_id, name, token)
 
     def _put(self, image_id: str, prepared: Prepared, source: str) -> tuple[Record, Record]:
-        """Put origin and mezzanines, then the record; of a failure nothing stays. Returns it, and the current record."""
+        """Put origin and mezzanines, then the record; of a failure nothing stays. Returns it, and the current one."""
         with self._claimed(image_id) as version:
             record = _record(image_id, version, prepared, source)
             objects = {

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_WRITES = ("put", "delete", "list")
+
 
 class S3Store:
     """A bucket, or the part of it below ``base_path``, on S3 or a server that speaks its protocol.
@@ -158,13 +160,16 @@ class S3Store:
         slots = process.slots
         if time.monotonic() < process.resting_until:
             fail(action, key, "it did not answer a moment ago")
+        if not seconds:
+            fail(action, key, "the request's time was over before it was asked")
         started = time.monotonic()
         if not slots.acquire(timeout=seconds):
-            fail(action, key, f"all connections stayed taken for {seconds} s")
+            fail(action, key, f"all connections stayed taken for {seconds:.1f} s")
         future = begin("lazycrop-store", call)
         future.add_done_callback(lambda _: slots.release())
+        seconds = max(0, seconds - (time.monotonic() - started))
         try:
-            return future.result(max(0, seconds - (time.monotonic() - started)))
+            return future.result(seconds)
         except TimeoutError:
             if seconds >= self._settings.store_read_seconds:  # And not because little of the request's time was left.
                 self._rest()
@@ -177,7 +182,7 @@ class S3Store:
     @contextmanager
     def _failures(self, action: str, key: str) -> Iterator[None]:
         """Turn what boto3 raises into errors of ours."""
-        from botocore.exceptions import ClientError, HTTPClientError
+        from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 
         try:
             yield
@@ -196,7 +201,8 @@ class S3Store:
                 raise MissingObject("The store has no such object.") from None
             fail(action, key, error)
         except Exception as error:  # BotoCoreError, and those that belong to no family, as of an answer that is no XML
-            if isinstance(error, HTTPClientError):  # It did not answer at all.
+            # Not of writes, which have more patience; and a server may close a connection at any time.
+            if action not in _WRITES and isinstance(error, ConnectTimeoutError | ReadTimeoutError):
                 self._rest()
             fail(action, key, error)
 

@@ -211,12 +211,15 @@ class LazyCrop:
         # Then another client's answer is as good for this one.
         is_plain = method == "GET" and redirect and if_none_match is None and if_modified_since is None
         shortcuts = self.shortcuts.table
-        if is_plain and (ready := self._by_shortcut(path, query)) is not None:
-            return ready
+        shortcut = self.shortcuts.get(path, query) if is_plain else None
+        if shortcut is not None and shortcut.key is None:
+            return Answer(shortcut.status, list(shortcut.headers))
         redirect = redirect and self.config.answer == "redirect"
         request = _Request(method, path, query, accept, if_none_match, if_modified_since, mount, redirect)
         trace = Trace()
         with deadline(self.config.request_seconds):
+            if shortcut is not None and (ready := self._by_shortcut(shortcut)) is not None:
+                return ready
             answer = self._answer_or_error(request, trace)
         if is_plain and trace.stored is not None and not trace.varies:
             self.shortcuts.keep(shortcuts, (path, query), answer, trace)
@@ -246,13 +249,9 @@ class LazyCrop:
         trace.status, trace.stored = f"fwd=bypass; detail={failure.code}", None
         return answers.error(failure, varies=trace.varies)
 
-    def _by_shortcut(self, path: str, query: str) -> Answer | None:
-        """What was answered a moment ago, if the stored object is as it was."""
-        shortcut = self.shortcuts.get(path, query)
-        if shortcut is None:
-            return None
-        if shortcut.key is None:
-            return Answer(shortcut.status, list(shortcut.headers))
+    def _by_shortcut(self, shortcut: Shortcut) -> Answer | None:
+        """The stored object that was answered a moment ago, if it is as it was."""
+        assert shortcut.key is not None
         try:
             body, length = self._read_or_open(shortcut, shortcut.key)
         except Exception:  # The long way says what it is.

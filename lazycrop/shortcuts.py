@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lazycrop.answers import Answer, Trace
+from lazycrop.answers import Answer, Trace, sooner
 from lazycrop.caches import ProcessCache
 from lazycrop.options import option
 
@@ -58,13 +58,15 @@ class Shortcuts:
         return shortcut if shortcut is not None and shortcut.until > time.monotonic() else None
 
     def keep(self, table: Table, url: tuple[str, str], answer: Answer, trace: Trace) -> None:
-        """Keep an answer for a stored size, for as long as its record is fresh and its signature good at most.
+        """Keep an answer for a stored size while its record is fresh; of a URL that expires, a tenth of what is left.
 
         ``table``: the one that there was when the request came in. After :meth:`forget` it is another one, and what was
         found out before that is lost with the old one.
         """
-        last = trace.fresh_until if trace.until is None else min(trace.until, trace.fresh_until)
-        seconds = min(self._settings.shortcut_seconds, last - time.time())
+        now = time.time()
+        seconds = min(self._settings.shortcut_seconds, trace.fresh_until - now)
+        if trace.until is not None:  # Its max-age has to be right until the end of that time.
+            seconds = min(seconds, (trace.until - now) / 10)
         if seconds <= 0 or len(url[0]) + len(url[1]) > _LONGEST:
             return
         while len(table) >= self._settings.shortcuts:
@@ -73,6 +75,8 @@ class Shortcuts:
             except (StopIteration, RuntimeError):  # Another thread changed the table.
                 return
         headers = [*answer.headers, trace.cache_status]
+        if trace.until is not None:
+            headers = sooner(headers, math.ceil(seconds))
         key = trace.stored if answer.body else None
         length = int(answer.header("Content-Length") or 0)
         table[url] = Shortcut(answer.status, headers, key, length, time.monotonic() + seconds)

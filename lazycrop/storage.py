@@ -18,7 +18,6 @@ and that is used.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
@@ -29,6 +28,7 @@ from lazycrop import config
 from lazycrop.answers import Answer
 from lazycrop.derivatives import check_image_id
 from lazycrop.errors import BadSize, ConfigurationError
+from lazycrop.forks import Lock
 from lazycrop.library import Source
 from lazycrop.making import STORE
 from lazycrop.middleware import Stream
@@ -144,7 +144,7 @@ def _size(requested: Requested) -> Size:
     return Size.parse(sizes[0])
 
 
-_lock = threading.Lock()
+_lock = Lock()
 _configured: dict[str, dict[str, Any]] = {}
 _opened: dict[str, LazyCrop] = {}
 
@@ -179,7 +179,7 @@ class _Dispatch:
         # Of the settings, a broker of lazycrop's own needs these.
         self._settings = config.make_config({name: settings[name] for name in _TASK_SETTINGS & settings.keys()})
         self._budget = Budget(self._settings)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._own: Queue | None = None
         self.images: LazyCrop
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from lazycrop.errors import BadRequest, ConfigurationError, ImageError, NotFound
-from lazycrop.forks import after_fork
+from lazycrop.forks import Lock, after_fork
 from lazycrop.options import option
 from lazycrop.threads import Threads
 
@@ -44,6 +44,7 @@ _OPTIONS = {
 }
 _EMBEDDED_BACKLOG = 1_000  # Messages; one more is dropped, which is safe for the same reason.
 _EMBEDDED_DRAIN = 10_000  # Milliseconds.
+_EMBEDDED_STOP = 1_000  # The same; an idle thread looks every half a second whether it is to end.
 _DEAD_LETTERS = 100
 
 
@@ -164,7 +165,7 @@ class EmbeddedQueue:
             broker.join(self._settings.queue, fail_fast=False, timeout=_EMBEDDED_DRAIN)  # type: ignore[call-arg]
         except Exception as error:
             logger.warning("jobs were left undone at exit and are made again on demand: %r", error)
-        worker.stop()
+        worker.stop(timeout=_EMBEDDED_STOP)  # Its threads are daemons: one that hangs is left to itself.
 
     def _start(self) -> Broker:
         with self._lock:
@@ -261,7 +262,7 @@ def _dead_letters() -> Any:
     return deque(maxlen=_DEAD_LETTERS)
 
 
-_declaring = threading.Lock()
+_declaring = Lock()
 
 
 def declare(broker: Broker, queue: str, actors: Mapping[str, Actor]) -> None:
