@@ -15,6 +15,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +350,27 @@ def test_a_put_may_take_longer_than_a_read(s3: S3) -> None:
         assert store.put("cat/200x.jpg", b"picture", "image/jpeg")
         with pytest.raises(StoreUnavailable):
             store.get("cat/200x.jpg", 100)
+
+
+def test_only_a_read_that_times_out_has_the_store_left_alone(s3: S3) -> None:
+    with FaultProxy(s3.port) as proxy:
+        settings = replace(CALM, store_read_seconds=3, store_write_seconds=0.4, store_rest_seconds=600)
+        s3_store(s3, base_path="rests").put("cat/200x.jpg", b"picture", "image/jpeg")
+        store = s3_store(s3, f"http://{proxy.address}", base_path="rests", settings=settings)
+        read, put = partial(store.get, "cat/200x.jpg", 100), partial(store.put, "cat/1x.jpg", b"", "image/jpeg")
+        faults: list[tuple[Mode, Callable[[], object]]] = [("reset", read), ("refuse", read), ("black hole", put)]
+        for mode, use in faults:
+            proxy.set(mode)
+            with pytest.raises(StoreUnavailable):
+                use()
+            proxy.set("pass")
+            assert read() == b"picture"
+        proxy.set("black hole")
+        with pytest.raises(StoreUnavailable):
+            read()
+        proxy.set("pass")
+        with pytest.raises(StoreUnavailable):
+            read()
 
 
 def test_a_store_that_drips_is_unavailable_within_its_time(s3: S3) -> None:
