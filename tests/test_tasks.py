@@ -15,7 +15,7 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from lazycrop import ConfigurationError, LazyCrop
+from lazycrop import ConfigurationError, LazyCrop, tasks
 from lazycrop.tasks import BrokerQueue, EmbeddedQueue, InlineQueue, TaskSettings, declare, open_queue
 from servers import FaultProxy, RabbitMQ, Valkey, eventually
 
@@ -78,6 +78,24 @@ def test_an_embedded_backlog_is_bounded() -> None:
     queue.close()
     assert 1_000 <= sum(taken) < 1_100
     assert not taken[-1]
+
+
+def test_embedded_work_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_EMBEDDED_DRAIN", 100)
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work(message: dict[str, Any]) -> None:
+        begun.set()
+        may_end.wait(60)
+        ended.set()
+
+    queue = open_queue(settings(), {"store": work})
+    queue.send("store", {})
+    assert begun.wait(60)
+    queue.close()
+    assert not ended.is_set()
+    may_end.set()
+    assert ended.wait(60)
 
 
 def test_embedded_work_is_done_at_exit_and_in_a_forked_child() -> None:
