@@ -18,9 +18,11 @@ Options
 
 Every option can be a keyword of ``LazyCrop(…)``; a key ``lazycrop.<name>`` of a mapping or of a framework's ini file; a
 line ``<name> = …`` under ``[lazycrop]`` of an ini file of lazycrop's own; ``LAZYCROP_<NAME>`` in the environment or in
-a Flask application's configuration; and a flag ``--<name>`` of the command line. As a text, a list has its items on
-lines of their own, or on one line apart by blanks or commas; a mapping is a list of ``name=value``; and ``none`` stands
-for nothing. An unknown name or a bad value is refused with the nearest name that exists.
+a Flask application's configuration; and a flag of the command line, with hyphens: ``--public-url``. In a section of
+paste's ini file the name stands alone. As a text, a list has its items on lines of their own, or on one line apart by
+blanks or commas (a ``secret`` on lines only); a mapping is a list of ``name=value``; and ``none`` is the empty one of
+both, and an option that is not set. An unknown name is refused with the nearest one that exists, a bad value with what
+it may be.
 """
 TITLES = {
     "Config": "Where things are, and how they are answered",

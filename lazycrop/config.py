@@ -138,8 +138,8 @@ def make_config(settings: Mapping[str, Any]) -> Config:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.0)[0]
             raise ConfigurationError(f"There is no setting {name!r}; did you mean {near!r}?")
-        if name == "secret" and isinstance(value, str):
-            value = [line.strip() for line in value.splitlines()]  # A key may hold blanks and commas.
+        if name == "secret" and isinstance(value, str) and value != "none":
+            value = [line.strip() for line in value.strip().splitlines()]  # A key may hold blanks and commas.
         try:
             values[name] = _at_least(_typed(value, types[name]), known[name].metadata["least"])
         except (TypeError, ValueError) as error:
@@ -275,6 +275,8 @@ def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
 
 
 def _mapping(value: Any, kind: Any) -> dict[str, Any]:
+    if value is None or value == "none":
+        return {}
     if isinstance(value, str):
         pairs = [pair.partition("=") for pair in _split(value)]
         if not all(separator for _, separator, _ in pairs):

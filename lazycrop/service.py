@@ -240,7 +240,11 @@ class LazyCrop:
         except LazyCropError as error:
             failure = error
             if error.status >= 500:
-                logger.warning("%s %r answers %d: %s", request.method, request.path, error.status, error, exc_info=True)
+                logger.warning(
+                    "%s %r answers %d: %s",
+                    *(request.method, request.path, error.status, error),
+                    exc_info=error.status == 500,  # Of what is not available, its owner has said why.
+                )
         except Exception:
             failure = LazyCropError()
             logger.exception("%s %r failed", request.method, request.path)

@@ -31,6 +31,12 @@ def test_strings_become_types() -> None:
     assert config.quality == {"jpg": 70}
 
 
+def test_none_is_the_empty_list_mapping_or_option() -> None:
+    config = make_config(dict.fromkeys(("sizes", "presets", "secret", "mezzanine_edges", "public_url", "acl"), "none"))
+    assert (config.sizes, config.presets, config.secret, config.mezzanine_edges) == ((), {}, (), ())
+    assert config.public_url is None and config.acl is None
+
+
 def test_keywords_mapping_ini_and_environment_say_the_same(tmp_path: Path) -> None:
     ini = tmp_path / "app.ini"
     ini.write_text("[lazycrop]\nstore = %(here)s/images\nsizes =\n  200x100\n  800x\nsnap = true\n")

@@ -7,10 +7,13 @@ import re
 import shutil
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from docutils.core import publish_doctree
 
+from lazycrop.config import from_ini, make_config
 from servers import ROOT, photo
 
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
@@ -41,7 +44,7 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.
     response.close()
 
     exec(pyramid, site)
-    status, picture = call(site["application"], "/img/cat/400x200.jpg")
+    status, picture = call(site["application"], "/img/cat/200x100@2x.jpg")
     assert (status, picture[:3]) == ("200 OK", b"\xff\xd8\xff")
     for mounted in site["config"].registry["lazycrop"].values():
         mounted.app.images.close()
@@ -74,3 +77,23 @@ def test_every_file_that_a_document_names_is_there(document: Path) -> None:
     named = re.findall(r"``((?:docs|examples|benchmarks)/[\w./]*)``", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
     assert [name for name in re.findall(r"\.\. image:: (\S+)", text) if not (document.parent / name).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_document_is_restructured_text(document: Path) -> None:
+    reported: list[str] = []
+    publish_doctree(
+        document.read_text(encoding="utf-8"),
+        source_path=str(document),
+        settings_overrides={"warning_stream": SimpleNamespace(write=reported.append), "syntax_highlight": "none"},
+    )
+    assert reported == []
+
+
+def test_the_ini_file_of_the_operations_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs/operations.rst").read_text(encoding="utf-8")
+    [block] = re.findall(r"::\n\n((?: {4}.*\n)*? {4}\[lazycrop\]\n(?: {4}.*\n)+)", text)
+    ini = tmp_path / "lazycrop.ini"
+    ini.write_text(dedent(block), encoding="utf-8")
+    config = make_config(from_ini(ini))
+    assert config.secret == ("new key", "old key") and len(config.memcached) == 2 and len(config.sizes) == 3
