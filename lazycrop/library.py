@@ -278,11 +278,12 @@ class Library:
             self._undo([claim])
 
     def _next_version(self, image_id: str) -> int:
-        try:
-            current = self.read(image_id)
-        except BadRecord:  # Whatever it was, its keys are not used again.
-            return max(self._versions(image_id)) + 1
-        return current.version + 1 if current else 1
+        with suppress(BadRecord):
+            if (current := self.read(image_id)) is not None:
+                return current.version + 1
+        # Whatever a purge or a record that cannot be read has left, its keys are not used again.
+        versions = self._versions(image_id)
+        return 1 if versions == [1] else max(versions) + 1
 
     def _put_record(self, record: Record) -> Record:
         """Put it in its own place and, unless there is a later one, in the current one's; returns the current one.
@@ -309,7 +310,8 @@ class Library:
             if version <= record.version:
                 break
             with suppress(BadRecord):
-                if (later := self.read(record.image_id, version)) is not None:
+                later = self.read(record.image_id, version)
+                if later is not None and self.has_origin(record.image_id, version):  # and nobody is undoing it
                     return later
         return record
 

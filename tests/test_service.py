@@ -805,6 +805,18 @@ def test_what_a_failed_purge_has_left_is_never_a_size_of_the_next_image(make: Ma
     assert pixel(ask(images, "/cat/100x.png")) == pixel(ask(images, "/cat/50x.png")) == (0, 0, 255)
 
 
+def test_what_a_failed_purge_has_left_of_a_later_version_never_comes_back(make: Make) -> None:
+    store = MemoryStore()
+    images = make(store=store)
+    for colour in ("black", "red"):
+        images.store_origin("cat", small(colour=colour))
+    images.purge("cat", version=1)
+    store.delete("cat/image.json")
+    blue = make(store=store).store_origin("cat", small(colour="blue"))
+    assert blue.version == 3
+    assert pixel(ask(make(store=store), "/cat/50x.png")) == (0, 0, 255)
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_an_origin_that_is_gone_is_404(make: Make, method: str) -> None:
     store = MemoryStore()
