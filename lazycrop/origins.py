@@ -17,11 +17,14 @@ from lazycrop.pixels import Pixels, RenderSettings, detail, is_transparent, rgba
 from lazycrop.records import Mezzanine, Record
 from lazycrop.sizes import Size
 
-# A copy that is nearly as large as the origin saves nothing. libjpeg decodes at a half by itself, for little more.
-# A PNG takes so much longer to decode that a JPEG of it pays off even then.
+# A copy that is nearly as large as the origin saves nothing. A PNG takes so much longer to decode that a JPEG of it
+# pays off even then.
 MEZZANINE_SHARE = 0.75
 MEZZANINE_SHARE_PNG = 0.875
-MEZZANINE_SHARE_JPEG = 0.5
+# libjpeg decodes at a half by itself, once it has read all bytes. So a copy of more than half of a JPEG's edge has to
+# have fewer of them: of a photograph from a camera it has a third, of one that was compressed much as many.
+MEZZANINE_HALF = 0.5
+MEZZANINE_BYTES = 0.65
 # Nor does one that spares fewer pixels than this: the object and its put cost more than the 2 to 8 ms of decoding them.
 MEZZANINE_PIXELS = 400_000
 
@@ -77,7 +80,7 @@ def prepare(
             placeholder=_placeholder(sketch),
             colour=_dominant_colour(sketch),
             focal=_focal_point(sketch) if focal == "auto" else focal,
-            mezzanines=_cascade(pixels, format, size, is_drawing(sketch), settings),
+            mezzanines=_cascade(pixels, format, size, is_drawing(sketch), len(origin), settings),
         )
 
 
@@ -95,13 +98,13 @@ def mezzanines(data: bytes, settings: RenderSettings) -> tuple[tuple[Mezzanine, 
         if picture.frames > 1 or not edges:
             return ()
         pixels = picture.pixels(_within(edges[0], *size))
-        return _cascade(pixels, picture.kind, size, is_drawing(pixels.sketch()), settings)
+        return _cascade(pixels, picture.kind, size, is_drawing(pixels.sketch()), len(data), settings)
 
 
 def _cascade(
-    pixels: Pixels, format: str, size: tuple[int, int], drawing: bool, settings: RenderSettings
+    pixels: Pixels, format: str, size: tuple[int, int], drawing: bool, length: int, settings: RenderSettings
 ) -> tuple[tuple[Mezzanine, bytes], ...]:
-    """The mezzanines of an origin of this format and ``size``, each made from the next larger one's pixels.
+    """The mezzanines of an origin of this format, ``size`` and ``length``, each from the next larger one's pixels.
 
     JPEG, but PNG of a drawing and of what is transparent. Animations have none: a still copy is of no use.
     """
@@ -109,17 +112,20 @@ def _cascade(
         return ()
     kind = "png" if drawing or pixels.images[0].mode == "RGBA" else "jpg"
     made = []
-    for edge in _edges(*size, format, settings):
+    edges = _edges(*size, format, settings)
+    for edge in edges:
         pixels = pixels.resized(_within(edge, *size))
         data = save_mezzanine(pixels, kind, settings)
-        made.append((Mezzanine(edge, *pixels.images[0].size, kind, len(data)), data))
+        above_half = format == "jpg" and edge > MEZZANINE_HALF * max(size)
+        # The smallest one stays: an image without any is taken for one that was stored without.
+        if not above_half or len(data) <= MEZZANINE_BYTES * length or edge == edges[-1]:
+            made.append((Mezzanine(edge, *pixels.images[0].size, kind, len(data)), data))
     return tuple(reversed(made))
 
 
 def _edges(width: int, height: int, format: str, settings: RenderSettings) -> list[int]:
     """The edges that are worth while for an origin of these pixels, the longest first."""
-    shares = {"jpg": MEZZANINE_SHARE_JPEG, "png": MEZZANINE_SHARE_PNG}
-    most = shares.get(format, MEZZANINE_SHARE)
+    most = MEZZANINE_SHARE_PNG if format == "png" else MEZZANINE_SHARE
 
     def pays(edge: int) -> bool:
         share = edge / max(width, height)
