@@ -175,6 +175,18 @@ def test_mezzanines_can_be_turned_off_and_chosen(photo):
     assert [mezzanine.edge for mezzanine, _ in chosen] == [100, 300]
 
 
+def test_a_copy_of_more_than_half_of_a_jpeg_is_kept_where_it_has_far_fewer_bytes(photo):
+    image = opened(photo).resize((1600, 900))
+    edges = {
+        quality: [m.edge for m, _ in prepare(file(image, "JPEG", quality=quality), BOUND, SETTINGS).mezzanines]
+        for quality in (98, 40)
+    }
+    assert edges == {98: [256, 512, 1024], 40: [256, 512]}
+    for data in (file(image, "JPEG", quality=40), file(gradient(1600, 900), "PNG")):
+        only = prepare(data, BOUND, RenderSettings(mezzanine_edges=(1024,)))
+        assert [m.edge for m, _ in only.mezzanines] == [1024], "it would be made again after each new size"
+
+
 def test_a_small_image_needs_no_mezzanine():
     assert prepare(file(gradient(600, 400), "JPEG"), BOUND, SETTINGS).mezzanines == ()
 
