@@ -47,7 +47,7 @@ _LISTS = (".tsv", ".txt")
 _MEMORY = "memory:"
 _BINARY = "application/octet-stream"
 # Of glibc: one heap for all threads, which keeps 64 MB of what is freed. Then a picture uses what the last one has
-# used, and a 1600x1200 takes 38 ms; 48 where fresh pages are got from the system each time, and given back.
+# used, and a 1600x1200 takes 35 ms; 48 where fresh pages are got from the system each time, and given back.
 _MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864"}
 # Requests that wait for a render, or for another process's, must leave threads for those that need neither.
 _SERVER_THREADS = 16
