@@ -156,9 +156,15 @@ class Library:
             if now is None or now.tag != record.tag:  # Purged or replaced meanwhile: leave nothing behind.
                 self._undo([record.mezzanine_key(mezzanine) for mezzanine, _ in made])
                 return
+            current = self.read(image_id)
+            is_current = current is not None and current.tag == record.tag
             record = replace(now, mezzanines=tuple(mezzanine for mezzanine, _ in made))
-            current = self._put_record(record)
-        self._cache.remember(record, current=current == record)
+            if version > 1:
+                self._put_json(record_key(image_id, version), record)
+            if is_current:
+                self._put_json(record_key(image_id), record)
+        if is_current or version > 1:  # else a second one has taken the place of its record
+            self._cache.remember(record, current=is_current)
 
     def lost(self, record: Record) -> UnknownImage:
         """What to raise for a record whose origin is gone; it is forgotten."""
@@ -246,8 +252,12 @@ class Library:
                 for key, (data, content_type) in objects.items():
                     put.append(key)
                     self._store.put(key, data, content_type)
-                if version > 1:
-                    put.append(record_key(image_id, version))
+            except BaseException:
+                self._undo(put)
+                raise
+            if version > 1:
+                put.append(record_key(image_id, version))
+            try:
                 return record, self._put_record(record)
             except BaseException as error:
                 landed = self._landed(record)
@@ -268,7 +278,12 @@ class Library:
             place = folder(image_id, version)
             claim = f"{place}{_CLAIM}"
             if self._store.put(claim, b"", "text/plain", new=True):
-                if all(key == claim or key.endswith("/") for key in self._store.list(place)):
+                try:
+                    free = all(key == claim or key.endswith("/") for key in self._store.list(place))
+                except BaseException:
+                    self._undo([claim])
+                    raise
+                if free:
                     break
                 self._undo([claim])
             version += 1
@@ -319,7 +334,9 @@ class Library:
         """Is this the current record after all? None where nobody can say, for then it stays."""
         try:
             current = self.read(record.image_id)
-        except (StoreUnavailable, BadRecord) as error:
+        except BadRecord:  # which is none of ours
+            return False
+        except StoreUnavailable as error:
             logger.warning("whether %s was stored is not known: %s", record.origin_key, error)
             return None
         return current is not None and current.tag == record.tag
