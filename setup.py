@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "lazycrop/__init__.py").read_text("utf-8"), re.MULTILINE)[1]
@@ -95,9 +95,13 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.11",
-    packages=["lazycrop", *ADAPTERS],
+    packages=[*find_packages(include=["lazycrop", "lazycrop.*"]), *find_packages("adapters")],
     package_dir={name: f"adapters/{name}" for name in ADAPTERS},
-    package_data={"lazycrop": ["py.typed", "demo/*"], **{name: ["py.typed"] for name in ADAPTERS}},
+    package_data={
+        "lazycrop": ["py.typed"],
+        "lazycrop.playground": ["*.html", "*.jpg"],
+        **{name: ["py.typed"] for name in ADAPTERS},
+    },
     include_package_data=False,
     install_requires=CORE,
     extras_require={

@@ -23,7 +23,7 @@ def images() -> Application:
         sys.modules["cykooz_resizer"] = None  # type: ignore[assignment]  # what makes an import fail
     if cores := os.environ.get("BENCH_CORES"):
         os.sched_setaffinity(0, range(int(cores)))
-    from lazycrop.config import from_env
+    from lazycrop.settings import from_env
 
     settings = from_env()
     if "BENCH_APART" in os.environ:
@@ -68,7 +68,7 @@ def same_headers() -> Application:
 
 def _redirect() -> Any:
     from lazycrop import LazyCrop
-    from lazycrop.config import from_env
+    from lazycrop.settings import from_env
 
     images = LazyCrop(**from_env())
     answer = images.answer(os.environ["BENCH_PATH"])

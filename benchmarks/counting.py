@@ -11,8 +11,8 @@ RENDER, WRITE = b"r", b"w"
 
 def start() -> None:
     """Count in this process from now on, into the file ``BENCH_COUNTS``."""
-    from lazycrop import making as untyped
-    from lazycrop import s3
+    from lazycrop.library import making as untyped
+    from lazycrop.stores import s3
 
     making: Any = untyped
     render, put = making.render, s3.S3Store.put

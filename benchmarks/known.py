@@ -28,7 +28,7 @@ ROUNDS = 300
 def fill(folder: Path, count: int, photo: Path) -> None:
     """Store ``count`` derivatives, 100 an image. The images are links to one, and so are all sizes: it is quick."""
     from lazycrop import LazyCrop
-    from lazycrop.records import record_key
+    from lazycrop.model.records import record_key
 
     images = LazyCrop(store=str(folder), sizes="any", broker="inline")
     record = images.store_origin("0", photo)
@@ -70,7 +70,7 @@ def main(folder: Path, count: int) -> dict[str, float]:
 def _know(images: Any, count: int, every_image: int | None = None) -> None:
     """Have it know of ``count`` stored sizes, 100 an image (all of them of one, when it is given)."""
     from lazycrop import Size
-    from lazycrop.derivatives import Derivative
+    from lazycrop.model.derivatives import Derivative
 
     for image in range(count // PER_IMAGE):
         record = images.record(str(image if every_image is None else every_image))

@@ -7,8 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lazycrop.config import Config
 from lazycrop.options import default_of
+from lazycrop.settings import Config
 
 HEAD = """\
 Options

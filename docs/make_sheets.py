@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lazycrop.pixels import RenderSettings  # noqa: E402
-from lazycrop.render import render  # noqa: E402
-from lazycrop.sizes import COMPASS, Size  # noqa: E402
+from lazycrop.model.sizes import COMPASS, Size  # noqa: E402
+from lazycrop.pictures.pixels import RenderSettings  # noqa: E402
+from lazycrop.pictures.render import render  # noqa: E402
 
 PHOTO = ROOT / "lazycrop" / "demo" / "seeding.jpg"
 PICTURES = Path(__file__).with_name("pictures")

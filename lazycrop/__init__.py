@@ -14,29 +14,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lazycrop.answers import Answer as Answer
     from lazycrop.errors import ConfigurationError as ConfigurationError
     from lazycrop.errors import LazyCropError as LazyCropError
     from lazycrop.errors import UnknownImage as UnknownImage
+    from lazycrop.http.answers import Answer as Answer
     from lazycrop.markup import Markup as Markup
-    from lazycrop.middleware import ImageApp as ImageApp
-    from lazycrop.middleware import Middleware as Middleware
-    from lazycrop.records import Record as Record
+    from lazycrop.model.records import Record as Record
+    from lazycrop.model.sizes import Size as Size
     from lazycrop.service import LazyCrop as LazyCrop
-    from lazycrop.sizes import Size as Size
+    from lazycrop.wsgi import ImageApp as ImageApp
+    from lazycrop.wsgi import Middleware as Middleware
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Answer": "answers",
+    "Answer": "http.answers",
     "ConfigurationError": "errors",
-    "ImageApp": "middleware",
+    "ImageApp": "wsgi",
     "LazyCrop": "service",
     "LazyCropError": "errors",
     "Markup": "markup",
-    "Middleware": "middleware",
-    "Record": "records",
-    "Size": "sizes",
+    "Middleware": "wsgi",
+    "Record": "model.records",
+    "Size": "model.sizes",
     "UnknownImage": "errors",
 }
 

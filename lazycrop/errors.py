@@ -29,7 +29,7 @@ class BadRequest(LazyCropError, ValueError):
 
 
 class BadSize(BadRequest):
-    """A size is not spelled as the grammar of :mod:`lazycrop.sizes` says."""
+    """A size is not spelled as the grammar of :mod:`lazycrop.model.sizes` says."""
 
     code = "bad-size"
 

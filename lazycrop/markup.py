@@ -9,11 +9,11 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
-from lazycrop.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.errors import BadImageId, BadRequest, NotAllowed, StoreUnavailable, UnknownImage
-from lazycrop.records import Record
+from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
+from lazycrop.model.records import Record
+from lazycrop.model.sizes import Size
 from lazycrop.service import Asks, LazyCrop
-from lazycrop.sizes import Size
 
 # For 3x the bytes would double again, and hardly anybody sees it.
 _DENSITIES = (1, 2)

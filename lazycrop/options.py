@@ -1,7 +1,7 @@
 """How a setting is declared: its default and its sentence of documentation, in one place.
 
 Each module declares the settings that it reads as a frozen dataclass of its own;
-:class:`lazycrop.config.Config` inherits them all, so a Config may be handed wherever one of them is asked for.
+:class:`lazycrop.settings.Config` inherits them all, so a Config may be handed wherever one of them is asked for.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from lazycrop import answers, config, urls
-from lazycrop.answers import Answer, Freshness, Trace
-from lazycrop.deadlines import deadline
-from lazycrop.derivatives import AUTO, Derivative
+from lazycrop import settings as config
+from lazycrop.access.policy import Policy
+from lazycrop.access.signing import Signer
+from lazycrop.concurrency.deadlines import deadline
 from lazycrop.errors import (
     BadRequest,
     Forbidden,
@@ -30,15 +30,18 @@ from lazycrop.errors import (
     Unavailable,
     UnknownImage,
 )
-from lazycrop.library import Focal, Library, Source
-from lazycrop.making import Maker
-from lazycrop.negotiation import is_unchanged, named_formats
-from lazycrop.pixels import RenderSettings
-from lazycrop.policy import Policy
-from lazycrop.records import BadRecord, Record
-from lazycrop.resampling import RESAMPLER
-from lazycrop.shortcuts import Shortcut, Shortcuts
-from lazycrop.sizes import Size
+from lazycrop.http import answers
+from lazycrop.http.answers import Answer, Freshness, Trace
+from lazycrop.http.negotiation import is_unchanged, named_formats
+from lazycrop.http.shortcuts import Shortcut, Shortcuts
+from lazycrop.library.making import Maker
+from lazycrop.library.versions import Focal, Library, Source
+from lazycrop.model import urls
+from lazycrop.model.derivatives import AUTO, Derivative
+from lazycrop.model.records import BadRecord, Record
+from lazycrop.model.sizes import Size
+from lazycrop.pictures.pixels import RenderSettings
+from lazycrop.pictures.resampling import RESAMPLER
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +86,7 @@ class LazyCrop:
         self.cache = config.open_cache(self.config, self.store)
         self.library = Library(self.store, self.cache, self.config)
         self.maker = Maker(self.store, self.cache, self.library, self.policy, self.config)
-        self._signer = urls.Signer(self.config.secret) if self.config.secret else None
+        self._signer = Signer(self.config.secret) if self.config.secret else None
         self._auto_formats = [format for format in self.config.auto_formats if format in self.config.formats]
         self.shortcuts = Shortcuts(self.config)
         self._fingerprint = _fingerprint(self.config)

@@ -24,18 +24,19 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from lazycrop import config
-from lazycrop.answers import Answer
-from lazycrop.derivatives import check_image_id
+from lazycrop import settings as config
+from lazycrop.access.policy import ANY
+from lazycrop.concurrency.forks import Lock
 from lazycrop.errors import BadSize, ConfigurationError
-from lazycrop.forks import Lock
-from lazycrop.library import Source
-from lazycrop.making import STORE
-from lazycrop.middleware import Stream
-from lazycrop.policy import ANY
+from lazycrop.http.answers import Answer
+from lazycrop.library.making import STORE
+from lazycrop.library.versions import Source
+from lazycrop.model.derivatives import check_image_id
+from lazycrop.model.sizes import Size
+from lazycrop.queues.brokers import Budget, open_queue
+from lazycrop.queues.contract import Message, Queue, TaskSettings
 from lazycrop.service import LazyCrop
-from lazycrop.sizes import Size
-from lazycrop.tasks import Budget, Message, Queue, TaskSettings, open_queue
+from lazycrop.wsgi import Stream
 
 _TASK_SETTINGS = {field.name for field in fields(TaskSettings)}
 

@@ -13,7 +13,7 @@ from benchmarks.measure import mean
 from benchmarks.report import Check, Row, Table
 from benchmarks.sources import JPEG, OTHERS, SIZES, Kind, Plan
 from lazycrop import LazyCrop
-from lazycrop.pixels import EFFORT
+from lazycrop.pictures.pixels import EFFORT
 
 MEAN_LOSS, WORST_LOSS, BYTES = 0.15, 0.5, 0.03
 
@@ -66,7 +66,7 @@ def _compare(
 
 
 def _truth(path: Path, size: tuple[int, int]) -> Image.Image:
-    from lazycrop.colours import to_srgb
+    from lazycrop.pictures.colours import to_srgb
 
     with Image.open(path) as image:
         upright = ImageOps.exif_transpose(image)

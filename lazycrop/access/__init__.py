@@ -1,0 +1,1 @@
+"""Who may ask for what: the policy of sizes and formats, signatures, and the one decision made of them."""

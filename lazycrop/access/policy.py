@@ -1,0 +1,118 @@
+"""Policy: which sizes and formats may be asked for. Closed unless something is named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lazycrop.errors import BadSize, ConfigurationError, NotAllowed
+from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
+from lazycrop.model.sizes import Size
+from lazycrop.options import option
+
+ANY = "any"
+
+CLOSED = """Nothing may be asked for yet: name what may. There are three ways:
+    LazyCrop(sizes=["200x100", "800x"], presets={"card": "400x300-cover"})    these and no others
+    LazyCrop(secret="a long random text")    whatever images.url() has signed
+    LazyCrop(sizes="any")    everything up to max_edge; anybody can then fill the store with sizes"""
+
+_PRESET = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySettings:
+    sizes: tuple[str, ...] = option((), "The sizes that may be asked for, or the one word `any`.")
+    presets: Mapping[str, str] = option({}, "Names for sizes, as `card=400x300-cover`; a named size may be asked for.")
+    formats: tuple[str, ...] = option(tuple(CONTENT_TYPES), "The formats that may be asked for.")
+    max_edge: int = option(4096, "The longest side of any size, in device pixels.")
+    snap: bool = option(
+        False,
+        "Redirect a size off the list to the smallest one on it that covers it with the same fit, instead of 404.",
+    )
+
+
+class Policy:
+    """The settings above, read and checked once. Raises :class:`~lazycrop.errors.ConfigurationError`."""
+
+    def __init__(self, settings: PolicySettings) -> None:
+        self._settings = settings
+        self.any = settings.sizes == (ANY,)
+        self.presets = {name: self._preset(name, size) for name, size in settings.presets.items()}
+        listed = [] if self.any else [self._size("sizes", size) for size in settings.sizes]
+        self._listed = frozenset([*listed, *self.presets.values()])
+        for format in settings.formats:
+            if format not in CONTENT_TYPES:
+                raise ConfigurationError(
+                    f"The format {format!r} in 'formats' is unknown; the formats are {', '.join(CONTENT_TYPES)}."
+                )
+
+    @property
+    def closed(self) -> bool:
+        """Nothing may be asked for without a signature."""
+        return not self.any and not self._listed
+
+    def lists(self, derivative: Derivative) -> bool:
+        """May this be asked for by anybody? An origin may wherever any size may."""
+        if derivative.size is None:
+            return not self.closed
+        return self.any or derivative.size in self._listed
+
+    def check(self, derivative: Derivative) -> None:
+        """Raise :class:`~lazycrop.errors.NotAllowed` for what nobody may ask for, with a signature or without."""
+        formats = self._settings.formats
+        if derivative.size is not None and derivative.format not in (*formats, AUTO):
+            raise NotAllowed(
+                f"The format {derivative.format!r} may not be asked for; the formats are {', '.join(formats)}."
+            )
+        if derivative.size is not None and derivative.size.edge > self._settings.max_edge:
+            raise NotAllowed(
+                f"The size {str(derivative.size)!r} has a side of {derivative.size.edge} pixels; "
+                f"{self._settings.max_edge} are allowed."
+            )
+
+    def snapped(self, size: Size) -> Size | None:
+        """The smallest listed size that covers ``size`` with the same fit and options, when snapping is on."""
+        if not self._settings.snap:
+            return None
+        covering = [listed for listed in self._listed if _covers(listed, size)]
+        return min(covering, key=_area, default=None)
+
+    def _preset(self, name: str, size: str) -> Size:
+        if not _PRESET.fullmatch(name) or name == "origin":
+            raise ConfigurationError(
+                f"The preset name {name!r} is malformed; it is a lower-case letter, then letters, digits, '_' and '-'."
+            )
+        try:
+            Size.parse(name)
+        except BadSize:
+            return self._size("presets", size)
+        raise ConfigurationError(f"The preset name {name!r} is a size itself; choose another name.")
+
+    def _size(self, setting: str, text: str) -> Size:
+        try:
+            size = Size.parse(text)
+        except BadSize as error:
+            raise ConfigurationError(f"In {setting!r}: {error}") from None
+        if size.edge > self._settings.max_edge:
+            raise ConfigurationError(
+                f"In {setting!r}: {text!r} is larger than 'max_edge', {self._settings.max_edge} pixels."
+            )
+        return size
+
+
+def _covers(listed: Size, size: Size) -> bool:
+    def options(of: Size) -> tuple[object, ...]:
+        return of.fit, of.gravity, of.background, of.enlarge
+
+    pairs = list(zip(listed.box, size.box, strict=True))
+    same_sides = all((one is None) == (other is None) for one, other in pairs)
+    return (
+        options(listed) == options(size) and same_sides and all(one >= other for one, other in pairs if one and other)
+    )
+
+
+def _area(size: Size) -> tuple[int, str]:
+    width, height = size.box
+    return (width or 1) * (height or 1), str(size)

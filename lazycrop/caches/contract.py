@@ -1,0 +1,48 @@
+"""The contract of all caches, :class:`KeyValue`, and their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lazycrop.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheSettings:
+    memcached: tuple[str, ...] = option((), "Addresses of memcached servers, `host:port`; none keeps all in-process.")
+    memcached_seconds: float = option(0.2, "Longest wait for one memcached operation, connecting included.")
+    memcached_rest_seconds: float = option(5.0, "How long a memcached server that failed is left alone.")
+    cache_bytes: int = option(64_000_000, "Memory of the in-process cache, in bytes.")
+    record_seconds: int = option(
+        60, "How long a record is trusted before the store is asked again; also the memo of unknown ids."
+    )
+    marker_seconds: int = option(86_400, "How long a size is known to be stored before the store is asked again.")
+    hot_seconds: int = option(
+        60, "How long the bytes of a new size are kept for other requests, processes and the worker."
+    )
+    lease_seconds: int = option(60, "How long one process has the sole right to make a size.")
+    quarantine_seconds: int = option(600, "How long an image that failed twice is not tried again.")
+
+
+class KeyValue(Protocol):
+    """A cache of bytes. ``group`` is what keys of one image share, so that they are kept (and read) together.
+
+    Every method may raise any Exception when the cache cannot answer; none may take long.
+    ``seconds`` is how long a value may be kept.
+    """
+
+    def get_many(self, group: str, keys: Sequence[str]) -> Mapping[str, bytes]: ...
+
+    def set(self, group: str, key: str, value: bytes, seconds: int) -> None: ...
+
+    def add(self, group: str, key: str, value: bytes, seconds: int) -> bool:
+        """Set unless there is a value; exactly one of many callers at once gets True."""
+        ...
+
+    def delete(self, group: str, key: str) -> None: ...
+
+    def close(self) -> None:
+        """End the connections that are open; a later call may open new ones."""
+        ...

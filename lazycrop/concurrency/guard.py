@@ -1,0 +1,134 @@
+"""Guard: calls to something outside of this process, each bounded, and none for a while after it was ill."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from lazycrop.concurrency.deadlines import left
+from lazycrop.concurrency.forks import renew
+from lazycrop.concurrency.pool import Pool
+
+T = TypeVar("T")
+
+Illness = Callable[[BaseException], bool]
+"""Does this error say that the other side is ill, rather than that one call of it was in vain?"""
+
+
+class Resting(Exception):
+    """The call was not made: the other side failed a moment ago and is left alone."""
+
+
+class Guard:
+    """All calls of this process to one thing outside: a store, a source, a memcached server, a broker, a database.
+
+    ``name``: what the log calls it. ``seconds``: the longest wait for one call. ``threads``: how many calls may be under
+    way at once, each on a thread of the guard's own, which is left to itself when the call is late; 0 makes calls on
+    the caller's thread, of what keeps ``seconds`` by itself. ``rest_seconds``: how long the other side is left alone
+    after it was ill; 0 never. ``is_ill``: whether an error says so. A call that was waited for in vain for ``patience``
+    seconds (``seconds`` when not given) says so too; one that was given less of the request's time does not.
+
+    The log has one warning when a fault begins and one line when it is over, however many calls fail in between.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        log: logging.Logger,
+        *,
+        seconds: float,
+        threads: int,
+        rest_seconds: float,
+        patience: float | None = None,
+        is_ill: Illness = lambda error: True,
+    ) -> None:
+        self.name = name
+        self._log = log
+        self._seconds = seconds
+        self._rest_seconds = rest_seconds
+        self._patience = 0.9 * min(seconds, seconds if patience is None else patience)
+        self._is_ill = is_ill
+        self._pool = Pool(f"lazycrop-{name.split()[0]}", threads) if threads else None
+        renew(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._rests_until = 0.0
+        self._is_faulty = False
+
+    @property
+    def ready(self) -> bool:
+        """False while the other side is left alone."""
+        return time.monotonic() >= self._rests_until
+
+    def call(self, do: Callable[[], T], seconds: float | None = None) -> T:
+        """What ``do()`` returns or raises. Blocks ``seconds`` at most, and not beyond the request's deadline.
+
+        Raises :class:`Resting` at once while the other side is left alone, and TimeoutError with a reason.
+        """
+        return self.begin(do, seconds)()
+
+    def begin(self, do: Callable[[], T], seconds: float | None = None) -> Callable[[], T]:
+        """As :meth:`call`, in two steps: ``do`` is under way when this returns, and what it returns waits for it.
+
+        Without threads of its own the guard makes the call in the second step.
+        """
+        if not self.ready:
+            raise Resting(f"{self.name} did not answer a moment ago")
+        if self._pool is None:
+            return lambda: self._watched(do)
+        wait = left(self._seconds if seconds is None else seconds)
+        if not wait:
+            raise TimeoutError("the request's time was over before it was asked")
+        until = time.monotonic() + wait
+        future = self._pool.submit(do)
+        return lambda: self._watched(lambda: self._result(future, wait, until))
+
+    def close(self) -> None:
+        """End its threads once they have done what they were given."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _result(self, future: Future[T], wait: float, until: float) -> T:
+        try:
+            return future.result(max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            if future.done():  # then it is the call's own, or came in the last moment
+                return future.result()
+            reason = "all its threads stayed taken" if future.cancel() else "no answer"
+            kind = TimeoutError if wait >= self._patience else _Busy
+            raise kind(f"{reason} within {wait:.1f} s") from None
+
+    def _watched(self, do: Callable[[], T]) -> T:
+        try:
+            result = do()
+        except _Busy:
+            raise
+        except Exception as error:
+            if isinstance(error, TimeoutError) or self._is_ill(error):
+                self._fault(error)
+            raise
+        if self._is_faulty:
+            self._recover()
+        return result
+
+    def _fault(self, error: Exception) -> None:
+        with self._lock:
+            self._rests_until = time.monotonic() + self._rest_seconds
+            is_new, self._is_faulty = not self._is_faulty, True
+        level = logging.WARNING if is_new else logging.DEBUG
+        self._log.log(level, "%s failed and is left alone for %g s at a time: %r", self.name, self._rest_seconds, error)
+
+    def _recover(self) -> None:
+        with self._lock:
+            was_faulty, self._is_faulty = self._is_faulty, False
+        if was_faulty:
+            self._log.warning("%s answers again", self.name)
+
+
+class _Busy(TimeoutError):
+    """The caller's time is over, which says nothing of the other side."""

@@ -1,0 +1,187 @@
+"""Answers: status, headers and body of each outcome, for whatever framework sends them on."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import BinaryIO
+
+from lazycrop.errors import ConfigurationError, LazyCropError, MethodNotAllowed, Unavailable
+from lazycrop.model.derivatives import CONTENT_TYPES, IMMUTABLE
+from lazycrop.options import option
+
+METHODS = ("GET", "HEAD")
+
+# A picture is never a document: nothing may sniff, script or frame it.
+_SECURITY = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; sandbox"),
+)
+# Until the small format is stored, so that its readers come back for it.
+_SOON = "public, max-age=60"
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+STATUS_LINES = {status: f"{status} {reason}" for status, reason in _REASONS.items()}
+_MAX_AGE = re.compile("max-age=([0-9]+)")
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSettings:
+    redirect_status: int = option(301, "The status of a redirect to a stored size: 301, 302, 303, 307 or 308.")
+    max_age: int = option(86_400, "Seconds that a browser may keep the answer of a URL without a version.")
+
+    def __post_init__(self) -> None:
+        if self.redirect_status not in _REDIRECTS:
+            raise ConfigurationError(
+                f"'redirect_status' is {self.redirect_status!r}; it is one of {', '.join(map(str, _REDIRECTS))}."
+            )
+
+
+@dataclass(slots=True)
+class Answer:
+    """A response that no framework has seen yet.
+
+    ``headers``: (name, value) pairs. ``body``: bytes, or an open binary file that whoever sends it closes;
+    empty for HEAD, 304 and redirects.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes | BinaryIO = b""
+
+    @property
+    def reason(self) -> str:
+        return _REASONS[self.status]
+
+    def header(self, name: str) -> str | None:
+        """The first value under ``name``, which is compared without regard to case."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    def close(self) -> None:
+        """Close the body where it is a file; needed only where the body is not sent."""
+        if not isinstance(self.body, bytes):
+            self.body.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """What every cacheable answer of one URL says of itself.
+
+    ``etag``: quoted. ``varies``: the format was chosen by Accept. ``brief``: a better format is being made.
+    ``until``: when the URL's signature expires, in Unix time; nobody is to keep the answer for longer.
+    """
+
+    etag: str
+    modified: datetime
+    versioned: bool
+    max_age: int
+    varies: bool = False
+    brief: bool = False
+    until: int | None = None
+
+    def headers(self) -> list[tuple[str, str]]:
+        if self.brief:
+            control = _SOON
+        elif self.until is not None:
+            control = f"private, max-age={max(0, min(self.max_age, self.until - int(time.time())))}"
+        elif self.versioned:
+            control = IMMUTABLE
+        else:
+            control = f"public, max-age={self.max_age}"
+        headers = [
+            ("Cache-Control", control),
+            ("ETag", self.etag),
+            ("Last-Modified", format_datetime(self.modified, usegmt=True)),
+        ]
+        return [*headers, ("Vary", "Accept")] if self.varies else headers
+
+
+def picture(body: bytes | BinaryIO, length: int | None, format: str, freshness: Freshness) -> Answer:
+    """200 with a picture. ``length``: bytes of the whole picture; None (HEAD only) when it is not made yet."""
+    headers = [("Content-Type", CONTENT_TYPES[format])]
+    if length is not None:
+        headers.append(("Content-Length", str(length)))
+    return Answer(200, [*headers, *freshness.headers(), *_SECURITY], body)
+
+
+def redirect(location: str, status: int, freshness: Freshness) -> Answer:
+    """To the stored object. ``location``: absolute."""
+    return Answer(status, [("Location", location), ("Content-Length", "0"), *freshness.headers(), *_SECURITY])
+
+
+def elsewhere(location: str) -> Answer:
+    """302 to another URL of ours. ``location``: an absolute path (RFC 9110, 10.2.2): no Host header has a say."""
+    return Answer(302, [("Location", location), ("Content-Length", "0"), ("Cache-Control", "no-store"), *_SECURITY])
+
+
+def not_modified(freshness: Freshness) -> Answer:
+    return Answer(304, [*freshness.headers(), *_SECURITY])
+
+
+def sooner(headers: list[tuple[str, str]], seconds: int) -> list[tuple[str, str]]:
+    """Headers that can be sent for so many seconds more: without them, ``max-age`` would go beyond the URL's expiry."""
+
+    def less(match: re.Match[str]) -> str:
+        return f"max-age={max(0, int(match[1]) - seconds)}"
+
+    return [(name, _MAX_AGE.sub(less, value) if name == "Cache-Control" else value) for name, value in headers]
+
+
+def error(error: LazyCropError, *, varies: bool = False) -> Answer:
+    """The sentence of an error as ``text/plain``, never cached."""
+    body = f"{error}\n".encode()
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+    ]
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("Allow", ", ".join(METHODS)))
+    if isinstance(error, Unavailable):
+        headers.append(("Retry-After", str(error.retry_after)))
+    if varies:
+        headers.append(("Vary", "Accept"))
+    return Answer(error.status, [*headers, *_SECURITY], body)
+
+
+@dataclass(slots=True)
+class Trace:
+    """How one answer came about, for its Server-Timing and Cache-Status (RFC 9211) headers.
+
+    ``stored``: the key of the object that it redirects to, or is. ``varies``: the format is chosen by Accept.
+    ``until``: when its signature expires, in Unix time. ``fresh_until``: when the record has to be looked at again.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    status: str = "fwd=bypass"
+    stored: str | None = None
+    varies: bool = False
+    until: int | None = None
+    fresh_until: float = 0.0
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Add the time inside the block to ``name``, which is one of lookup, fetch, decode, resize, encode, enqueue."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    @property
+    def cache_status(self) -> tuple[str, str]:
+        return "Cache-Status", f"lazycrop; {self.status}"
+
+    def headers(self) -> list[tuple[str, str]]:
+        seconds = self.seconds or {"lookup": 0.0}
+        timing = ", ".join(f"{name};dur={duration * 1000:.2f}" for name, duration in seconds.items())
+        return [self.cache_status, ("Server-Timing", timing)]

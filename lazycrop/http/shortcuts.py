@@ -1,0 +1,96 @@
+"""Shortcuts: answers for stored sizes that were given a moment ago, ready to be given again.
+
+They spare a request all but one dictionary look-up. They last a minute at most, and no longer than the record is
+trusted, so that a purge by another process is seen by then; one by this process at once.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lazycrop.caches.process import ProcessCache
+from lazycrop.http.answers import Answer, Trace, sooner
+from lazycrop.options import option
+
+Headers = Sequence[tuple[str, str]]
+
+_LONGEST = 500  # Characters of a URL; a signed one has 300 at most, and a client may make them longer for nothing.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortcutSettings:
+    shortcut_seconds: float = option(
+        60.0, "How long a process answers for a stored size without asking the cache again."
+    )
+    shortcuts: int = option(20_000, "For how many URLs it may do so; each takes about a kilobyte.")
+    shortcut_bytes: int = option(
+        16_000_000, "Bytes of pictures that it keeps for that where it streams them: of those that have 64 KB at most."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """Status and headers of an answer; key and length of the object that is its body, None for a redirect."""
+
+    status: int
+    headers: Headers
+    key: str | None
+    length: int
+    until: float
+
+
+Table = dict[tuple[str, str], Shortcut]
+
+
+class Shortcuts:
+    """A bounded table from (path, query) to a shortcut."""
+
+    def __init__(self, settings: ShortcutSettings) -> None:
+        self._settings = settings
+        self.table: Table = {}
+        self._bodies = ProcessCache(settings.shortcut_bytes)
+
+    def get(self, path: str, query: str) -> Shortcut | None:
+        shortcut = self.table.get((path, query))
+        return shortcut if shortcut is not None and shortcut.until > time.monotonic() else None
+
+    def keep(self, table: Table, url: tuple[str, str], answer: Answer, trace: Trace) -> None:
+        """Keep an answer for a stored size while its record is fresh; of a URL that expires, a tenth of what is left.
+
+        ``table``: the one that there was when the request came in. After :meth:`forget` it is another one, and what was
+        found out before that is lost with the old one.
+        """
+        now = time.time()
+        seconds = min(self._settings.shortcut_seconds, trace.fresh_until - now)
+        if trace.until is not None:  # Its max-age has to be right until the end of that time.
+            seconds = min(seconds, (trace.until - now) / 10)
+        if seconds <= 0 or len(url[0]) + len(url[1]) > _LONGEST:
+            return
+        while len(table) >= self._settings.shortcuts:
+            try:
+                table.pop(next(iter(table)), None)
+            except (StopIteration, RuntimeError):  # Another thread changed the table.
+                return
+        headers = [*answer.headers, trace.cache_status]
+        if trace.until is not None:
+            headers = sooner(headers, math.ceil(seconds))
+        key = trace.stored if answer.body else None
+        length = int(answer.header("Content-Length") or 0)
+        table[url] = Shortcut(answer.status, headers, key, length, time.monotonic() + seconds)
+
+    def body(self, shortcut: Shortcut, read: Callable[[], bytes]) -> bytes:
+        """The short object of a shortcut, which is ``read`` the first time."""
+        # Not its key alone: after a purge, and a store by another process, another object may have that.
+        name = f"{shortcut.key} {shortcut.until}"
+        body = self._bodies.get_many("", [name]).get(name)
+        if body is None:
+            body = read()
+            self._bodies.set("", name, body, math.ceil(self._settings.shortcut_seconds))
+        return body
+
+    def forget(self) -> None:
+        self.table = {}
+        self._bodies.clear()

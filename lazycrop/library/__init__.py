@@ -1,0 +1,1 @@
+"""The images of one store: their records and versions, what the cache knows of each derivative, how one is made."""

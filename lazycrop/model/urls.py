@@ -1,0 +1,101 @@
+"""URLs: path ⇄ Derivative.
+
+Two forms, one parser, one derivative::
+
+    <image_id>/[v<n>/]<size>.<ext>       cat/200x100.jpg · cat/v2/card.webp · cat/origin.jpg
+    <image_id>.<ext>?size=<size>         cat.jpg?size=200x100
+
+``<size>`` is a spelling of :mod:`lazycrop.model.sizes` or the name of a preset; either way the derivative, its key and
+its signature are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from lazycrop.errors import BadRequest, BadSize
+from lazycrop.model.derivatives import Derivative
+from lazycrop.model.sizes import Size
+
+SIGNATURE = "s"
+EXPIRES = "e"
+
+_VERSION = re.compile(r"v([2-9]|[1-9][0-9]{1,8})", re.ASCII)
+_TIME = re.compile(r"[1-9][0-9]{0,11}", re.ASCII)
+_FORM = "an image's URL is <image id>/<size>.<format>, like cat/200x100.jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a URL asks for, and the signature that it carries."""
+
+    derivative: Derivative
+    signature: str | None = None
+    expires: str | None = None
+
+    @property
+    def until(self) -> int | None:
+        """When the signature expires, in Unix time; None where it does not, or there is none."""
+        return int(self.expires) if self.expires and _TIME.fullmatch(self.expires) else None
+
+
+def parse(path: str, query: str, presets: Mapping[str, Size]) -> Asked:
+    """Read the part of the path below the prefix (one leading slash may stand) and the raw query string.
+
+    Raises :class:`~lazycrop.errors.BadRequest` or one of its subclasses; parameters that mean nothing here are ignored.
+    """
+    fields = _query(query)
+    path = path.removeprefix("/")
+    size = fields.get("size")
+    if size is None:
+        folder, _, name = path.rpartition("/")
+        if not folder:
+            raise BadRequest(f"The path {path[:80]!r} names no size; {_FORM}.")
+        size, dot, extension = name.rpartition(".")
+        image_id, version = _split_version(folder)
+    else:
+        image_id, dot, extension = path.rpartition(".")
+        version = None
+    if not dot:
+        raise BadRequest(f"The path {path[:80]!r} ends in no format; {_FORM}.")
+    derivative = Derivative(image_id, read_size(size, presets), extension, version)
+    return Asked(derivative, fields.get(SIGNATURE), fields.get(EXPIRES))
+
+
+def read_size(text: str, presets: Mapping[str, Size]) -> Size | None:
+    """A size from its spelling or a preset's name; None for ``origin``."""
+    if text == "origin":
+        return None
+    if text in presets:
+        return presets[text]
+    try:
+        return Size.parse(text)
+    except BadSize as error:
+        if presets:
+            raise BadSize(f"{error} The presets are {', '.join(presets)}.") from None
+        raise
+
+
+def _split_version(folder: str) -> tuple[str, int | None]:
+    image_id, _, last = folder.rpartition("/")
+    version = _VERSION.fullmatch(last)
+    return (image_id, int(version[1])) if version and image_id else (folder, None)
+
+
+def _query(query: str) -> dict[str, str]:
+    if not query:
+        return {}
+    try:
+        # A query arrives as the bytes of the wire, read as latin-1 (PEP 3333), and they are ASCII or an error.
+        fields = parse_qs(
+            query.encode("latin-1").decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50
+        )
+    except ValueError:
+        raise BadRequest("The query string is not made of UTF-8 name=value pairs.") from None
+    for name in ("size", SIGNATURE, EXPIRES):
+        if len(fields.get(name, ())) > 1:
+            raise BadRequest(f"The parameter {name!r} stands more than once in the query string.")
+    return {name: values[0] for name, values in fields.items()}

@@ -1,0 +1,122 @@
+"""Render: bytes and a size to bytes, a pure function; and which stored copy to start from."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from lazycrop.errors import BadSize
+from lazycrop.model.records import Mezzanine, Record
+from lazycrop.model.sizes import Size
+from lazycrop.pictures.decoding import open_picture
+from lazycrop.pictures.encoding import encode
+from lazycrop.pictures.pixels import ANIMATED_FORMATS, LONGEST_SIDE, TRANSPARENT_FORMATS, RenderSettings, padded
+from lazycrop.pictures.resampling import Box
+
+# A mezzanine is large enough when this many times the target's pixels are left of it on each axis.
+MEZZANINE_GAP = 1.25
+
+_GRAVITY = {
+    "nw": (0, 0), "n": (50, 0), "ne": (100, 0),
+    "w": (0, 50), "e": (100, 50),
+    "sw": (0, 100), "s": (50, 100), "se": (100, 100),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A derivative's bytes, its width and height in pixels, and the seconds of its decode, resize and encode."""
+
+    data: bytes
+    width: int
+    height: int
+    timings: dict[str, float]
+
+
+def render(
+    data: bytes,
+    size: Size,
+    format: str,
+    settings: RenderSettings,
+    *,
+    focal: tuple[int, int] | None = None,
+    dimensions: tuple[int, int] | None = None,
+) -> Rendered:
+    """Make the derivative of ``size`` and ``format`` from the file in ``data``.
+
+    ``focal``: the subject in per cent of width and height; ``cover`` keeps it when the size has no gravity.
+    ``dimensions``: the origin's displayed width and height when ``data`` is a mezzanine of it; the result has the
+    pixels that the origin would have given. An animation stays one in gif and webp; else its first frame is taken.
+
+    Raises UnsupportedImage, BrokenImage, ImageTooLarge; BadSize when the result would be too large.
+    """
+    with open_picture(data, settings) as picture:
+        width, height = dimensions or (picture.width, picture.height)
+        inner, outer = size.scaled(width, height), size.dimensions(width, height)
+        frames = picture.frames if format in ANIMATED_FORMATS else 1
+        _check_result(outer, frames, size, format, settings)
+        box = _zoomed(crop_box(size, width, height, focal), picture.width / width, picture.height / height)
+        pixels = picture.pixels(inner, box, frames)
+        timings = picture.timings
+    started = time.perf_counter()
+    if outer != inner:
+        x, y = _gravity(size, None)
+        at = (int(_start(outer[0], inner[0], x) + 0.5), int(_start(outer[1], inner[1], y) + 0.5))
+        background = size.background or (None if format in TRANSPARENT_FORMATS else settings.background)
+        pixels = pixels.map(lambda image: padded(image, outer, at, background))
+    result = encode(pixels, format, settings)
+    return Rendered(result, *outer, {**timings, "encode": time.perf_counter() - started})
+
+
+def best_source(record: Record, size: Size) -> Mezzanine | None:
+    """The smallest mezzanine that leaves MEZZANINE_GAP times the target's pixels; None: start from the origin."""
+    target = size.scaled(record.width, record.height)
+    left, top, right, bottom = crop_box(size, record.width, record.height, None)
+    for mezzanine in sorted(record.mezzanines, key=lambda mezzanine: mezzanine.edge):
+        scale = mezzanine.edge / max(record.width, record.height)
+        if min((right - left) * scale / target[0], (bottom - top) * scale / target[1]) >= MEZZANINE_GAP:
+            return mezzanine
+    return None
+
+
+def crop_box(size: Size, width: int, height: int, focal: tuple[int, int] | None) -> Box:
+    """The part of a picture of ``width`` × ``height`` that ``size`` shows: all of it but for ``cover``."""
+    box_width, box_height = size.box
+    if size.fit != "cover" or not box_width or not box_height:
+        return (0, 0, width, height)
+    factor = min(width / box_width, height / box_height)
+    wide, high = min(width, box_width * factor), min(height, box_height * factor)
+    x, y = _gravity(size, focal)
+    left, top = _start(width, wide, x), _start(height, high, y)
+    return (left, top, left + wide, top + high)
+
+
+def _gravity(size: Size, focal: tuple[int, int] | None) -> tuple[int, int]:
+    """Where the middle of what is kept shall be, in per cent."""
+    if size.gravity is None:
+        return focal or (50, 50)
+    if size.gravity in _GRAVITY:
+        return _GRAVITY[size.gravity]
+    x, y = size.gravity[1:].split("x")
+    return int(x), int(y)
+
+
+def _start(space: float, length: float, per_cent: int) -> float:
+    """Where ``length`` begins in ``space`` so that its middle is at ``per_cent`` of it, or as near as it fits."""
+    return max(0.0, min(space * per_cent / 100 - length / 2, space - length))
+
+
+def _zoomed(box: Box, x: float, y: float) -> Box:
+    return (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
+
+
+def _check_result(outer: tuple[int, int], frames: int, size: Size, format: str, settings: RenderSettings) -> None:
+    """Enlarging and padding, frame by frame, make much of little."""
+    width, height = outer
+    longest = LONGEST_SIDE[format]
+    if width * height * frames > settings.max_pixels or max(outer) > longest:
+        times = f" in {frames} frames" if frames > 1 else ""
+        raise BadSize(
+            f"The size {size} would make {width} x {height} pixels{times}; as {format} at most "
+            f"{settings.max_pixels:,} are made, and {longest:,} on a side. Ask for less."
+        )

@@ -1,0 +1,89 @@
+"""A queue to worker threads of this process. [dramatiq]"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lazycrop.concurrency.forks import renew
+from lazycrop.queues.actors import actor_name, declare
+from lazycrop.queues.contract import Actor, Message, TaskSettings
+
+if TYPE_CHECKING:
+    from dramatiq import Broker, Worker
+
+logger = logging.getLogger(__name__)
+
+_EMBEDDED_BACKLOG = 1_000  # Messages; one more is dropped, which is safe for the same reason.
+_EMBEDDED_DRAIN = 10_000  # Milliseconds.
+_EMBEDDED_STOP = 1_000  # The same; an idle thread looks every half a second whether it is to end.
+_DEAD_LETTERS = 100
+
+
+class EmbeddedQueue:
+    """Worker threads of this process: started by the first message, anew in a forked child, drained at exit."""
+
+    ready = True
+
+    def __init__(self, settings: TaskSettings, actors: Mapping[str, Actor]) -> None:
+        self._settings = settings
+        self._actors = actors
+        renew(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._started: tuple[Broker, Worker] | None = None  # Its threads stayed with the parent.
+
+    def send(self, actor: str, message: Message) -> bool:
+        broker = self._start()
+        queue = self._settings.queue
+        if broker.queues[queue].qsize() >= _EMBEDDED_BACKLOG:
+            logger.warning("%d jobs are waiting; one more is dropped and made again on demand", _EMBEDDED_BACKLOG)
+            return False
+        broker.get_actor(actor_name(queue, actor)).send(message)
+        return True
+
+    def ping(self) -> None:
+        pass
+
+    def close(self) -> None:
+        with self._lock:
+            started, self._started = self._started, None
+        if started is None:
+            return
+        atexit.unregister(self.close)
+        broker, worker = started
+        try:
+            # In this order: a worker that is stopped first leaves its messages undone.
+            broker.join(self._settings.queue, fail_fast=False, timeout=_EMBEDDED_DRAIN)  # type: ignore[call-arg]
+        except Exception as error:
+            logger.warning("jobs were left undone at exit and are made again on demand: %r", error)
+        worker.stop(timeout=_EMBEDDED_STOP)  # Its threads are daemons: one that hangs is left to itself.
+
+    def _start(self) -> Broker:
+        with self._lock:
+            if self._started is None:
+                self._started = self._start_worker()
+                atexit.register(self.close)
+            return self._started[0]
+
+    def _start_worker(self) -> tuple[Broker, Worker]:
+        from dramatiq import Worker
+        from dramatiq.brokers.stub import StubBroker
+        from dramatiq.middleware import AgeLimit, Retries
+
+        broker = StubBroker(middleware=[AgeLimit(), Retries()])
+        # A plain StubBroker keeps every dead letter for ever.
+        broker.dead_letters_by_queue = defaultdict(_dead_letters)
+        declare(broker, self._settings.queue, self._actors)
+        worker = Worker(broker, worker_threads=self._settings.worker_threads, worker_timeout=500)
+        worker.start()
+        return broker, worker
+
+
+def _dead_letters() -> Any:
+    return deque(maxlen=_DEAD_LETTERS)

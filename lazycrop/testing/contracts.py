@@ -1,0 +1,185 @@
+"""Contracts that can be run: whether a store or a cache of your own keeps what lazycrop relies on.
+
+In a test::
+
+    def test_my_store_keeps_its_promises():
+        check_store(MyStore())
+
+    def test_my_cache_keeps_its_promises():
+        check_key_value(MyCache())
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+from lazycrop.caches.contract import KeyValue
+from lazycrop.errors import MissingObject, StoreUnavailable
+from lazycrop.stores.contract import Store
+
+_TEXT = "text/plain"
+_LIMIT = 1_000_000
+
+
+def check_store(store: Store) -> None:
+    """Raise an AssertionError that names the first promise of :class:`lazycrop.stores.contract.Store` that is not kept.
+
+    What it writes is below a new folder ``lazycrop-check-…``, which it removes.
+    """
+    root = f"lazycrop-check-{secrets.token_hex(8)}/"
+    try:
+        for promise in _STORE_PROMISES:
+            promise(store, f"{root}{promise.__name__.strip('_')}/")
+    finally:
+        for key in _all_below(store, root):
+            store.delete(key)
+    _expect(not [*_all_below(store, root)], "what is deleted is listed no more")
+
+
+def _what_is_put_is_there(store: Store, folder: str) -> None:
+    for name, data in {"200x100@2x.jpg": bytes(range(256)), "v2/origin.jpg": secrets.token_bytes(300_000)}.items():
+        key = folder + name
+        _expect(store.put(key, data, _TEXT), "put answers True when it wrote")
+        _expect(store.exists(key), "what is put exists")
+        _expect(store.get(key, limit=len(data)) == data, "get returns the bytes that were put")
+        with closing(store.open(key).file) as file:
+            _expect(file.read(100) == data[:100], "open returns the bytes that were put")
+            _expect(file.read() == data[100:], "open reads on until the end")
+        opened = store.open(key)
+        opened.file.close()
+        _expect(opened.length == len(data), "open knows the object's length")
+
+
+def _put_replaces_unless_it_must_be_new(store: Store, folder: str) -> None:
+    key = f"{folder}image.json"
+    _expect(store.put(key, b"first", _TEXT, new=True), "put(new=True) answers True when there was nothing")
+    _expect(not store.put(key, b"second", _TEXT, new=True), "put(new=True) answers False when the object exists")
+    _expect(store.get(key, _LIMIT) == b"first", "put(new=True) leaves an object that exists alone")
+    _expect(store.put(key, b"third", _TEXT), "put answers True when it wrote")
+    _expect(store.get(key, _LIMIT) == b"third", "put replaces an object that exists")
+
+
+def _one_of_many_is_new(store: Store, folder: str) -> None:
+    def put(data: bytes) -> bool:
+        return store.put(f"{folder}image.json", data, _TEXT, new=True)
+
+    candidates = [b"%d" % number * 1000 for number in range(16)]
+    with ThreadPoolExecutor(len(candidates)) as pool:
+        written = [data for data, new in zip(candidates, pool.map(put, candidates), strict=True) if new]
+    _expect(len(written) == 1, "exactly one of 16 simultaneous put(new=True) answers True")
+    _expect(store.get(f"{folder}image.json", _LIMIT) == written[0], "the object is that of the put that answered True")
+
+
+def _missing_is_missing(store: Store, folder: str) -> None:
+    store.put(f"{folder}there/origin.jpg", b"data", _TEXT)
+    for key in (f"{folder}none.jpg", f"{folder}none/origin.jpg", f"{folder}there", f"{folder}there/origin.jpg/below"):
+        _expect(not store.exists(key), "a missing object does not exist")
+        for read in (lambda key=key: store.get(key, _LIMIT), lambda key=key: store.open(key)):
+            try:
+                read()
+            except MissingObject:
+                continue
+            _expect(False, "get and open raise MissingObject for a missing object")
+        store.delete(key)
+    _expect(store.exists(f"{folder}there/origin.jpg"), "to delete what is missing leaves other objects alone")
+
+
+def _get_has_a_limit(store: Store, folder: str) -> None:
+    store.put(f"{folder}origin.jpg", bytes(1001), _TEXT)
+    try:
+        store.get(f"{folder}origin.jpg", limit=1000)
+    except StoreUnavailable:
+        return
+    _expect(False, "get raises StoreUnavailable for an object of more bytes than the limit")
+
+
+def _list_shows_one_level(store: Store, folder: str) -> None:
+    for name in ("cat/image.json", "cat/200x.jpg", "cat/v2/200x.jpg", "cat/v2/300x.jpg", "category/image.json"):
+        store.put(folder + name, b"data", _TEXT)
+    for below, expected in {
+        "": ["cat/", "category/"],
+        "cat/": ["cat/200x.jpg", "cat/image.json", "cat/v2/"],
+        "cat/v2/": ["cat/v2/200x.jpg", "cat/v2/300x.jpg"],
+        "dog/": [],
+    }.items():
+        listed = sorted(store.list(folder + below))
+        _expect(listed == [folder + name for name in expected], "list gives what is directly below, and nothing else")
+
+
+def _what_is_deleted_is_gone(store: Store, folder: str) -> None:
+    for name in ("image.json", "200x.jpg"):
+        store.put(folder + name, b"data", _TEXT)
+    store.delete(f"{folder}200x.jpg")
+    _expect(not store.exists(f"{folder}200x.jpg"), "what is deleted does not exist")
+    _expect([*store.list(folder)] == [f"{folder}image.json"], "what is deleted is not listed, and the rest is")
+    _expect(store.put(f"{folder}200x.jpg", b"again", _TEXT, new=True), "what is deleted can be put again")
+
+
+def _url_is_below_the_public_url(store: Store, folder: str) -> None:
+    if store.public_url is None:
+        _expect(store.url(f"{folder}200x.jpg") is None, "url is None without a public_url")
+        return
+    _expect(store.public_url.startswith(("https://", "http://")), "public_url is absolute")
+    _expect(store.public_url.endswith("/"), "public_url ends in '/'")
+    _expect(store.url(f"{folder}200x.jpg") == f"{store.public_url}{folder}200x.jpg", "url is public_url and the key")
+    _expect(store.url("a b?.jpg") == f"{store.public_url}a%20b%3F.jpg", "url is percent-quoted")
+
+
+_STORE_PROMISES = (
+    _what_is_put_is_there,
+    _put_replaces_unless_it_must_be_new,
+    _one_of_many_is_new,
+    _missing_is_missing,
+    _get_has_a_limit,
+    _list_shows_one_level,
+    _what_is_deleted_is_gone,
+    _url_is_below_the_public_url,
+)
+
+
+def _all_below(store: Store, folder: str) -> Iterator[str]:
+    for name in [*store.list(folder)]:
+        if name.endswith("/"):
+            yield from _all_below(store, name)
+        else:
+            yield name
+
+
+def check_key_value(cache: KeyValue) -> None:
+    """Raise an AssertionError that names the first promise of :class:`lazycrop.caches.layered.KeyValue` that is not kept."""
+    group, key, other = (secrets.token_hex(16) for _ in range(3))
+    _expect(not cache.get_many(group, [key, other]), "what was never set is not there")
+    cache.set(group, key, bytes(range(256)), 60)
+    _expect(dict(cache.get_many(group, [key, other])) == {key: bytes(range(256))}, "get_many returns what is there")
+    cache.set(group, key, b"new", 60)
+    _expect(cache.get_many(group, [key])[key] == b"new", "set replaces")
+    _expect(not cache.add(group, key, b"added", 60), "add answers False when there is a value")
+    _expect(cache.get_many(group, [key])[key] == b"new", "add leaves a value that is there alone")
+    cache.delete(group, key)
+    cache.delete(group, key)
+    _expect(not cache.get_many(group, [key]), "what is deleted is gone")
+    with ThreadPoolExecutor(16) as pool:
+        added = list(pool.map(lambda number: cache.add(group, other, b"%d" % number, 60), range(16)))
+    _expect(added.count(True) == 1, "exactly one of 16 simultaneous add answers True")
+    _expect(
+        cache.get_many(group, [other])[other] == b"%d" % added.index(True), "the value is that of the add that answered"
+    )
+    cache.delete(group, other)
+    large = bytes(1_000_000)
+    cache.set(group, key, large, 60)
+    _expect(cache.get_many(group, [key]).get(key) == large, "a value may have 1,000,000 bytes")
+    cache.set(group, key, b"short", 1)
+    deadline = time.monotonic() + 5
+    while cache.get_many(group, [key]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    _expect(not cache.get_many(group, [key]), "a value goes when its time is over")
+
+
+def _expect(kept: bool, promise: str) -> None:
+    # Not an assert statement: python -O would drop it.
+    if not kept:
+        raise AssertionError(f"This promise is broken: {promise}.")

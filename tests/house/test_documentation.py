@@ -1,0 +1,99 @@
+"""What the README shows is run as it stands."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from docutils.core import publish_doctree
+
+from lazycrop.settings import from_ini, make_config
+from servers import ROOT, photo
+
+README = (ROOT / "README.rst").read_text(encoding="utf-8")
+DOCUMENTS = sorted([*ROOT.glob("*.rst"), *ROOT.glob("docs/*.rst")])
+
+
+def blocks(text: str) -> list[str]:
+    found = re.findall(r"\.\. code-block:: python\n\n((?:(?: {4}.*)?\n)+)", text)
+    return [dedent(block) for block in found]
+
+
+def test_the_readme_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()
+    shutil.copy(photo("Fossa"), tmp_path / "photos/cat.jpg")
+    monkeypatch.chdir(tmp_path)
+    middleware, store, flask, pyramid, s3 = blocks(README)
+    site: dict[str, Any] = {"__name__": __name__}  # Pyramid looks its caller up
+    for block in (middleware, store):
+        exec(block, site)
+    assert call(site["application"], "/") == ("200 OK", b'<img src="/img/cat/200x100.jpg">')
+    status, picture = call(site["application"], "/img/cat/200x100.jpg")
+    assert (status, picture[:3]) == ("200 OK", b"\xff\xd8\xff")
+    site["images"].close()
+
+    exec(flask, site)
+    response = site["app"].test_client().get("/")
+    assert b'alt="A cat"' in response.data
+    response.close()
+
+    exec(pyramid, site)
+    status, picture = call(site["application"], "/img/cat/200x100@2x.jpg")
+    assert (status, picture[:3]) == ("200 OK", b"\xff\xd8\xff")
+    for mounted in site["config"].registry["lazycrop"].values():
+        mounted.app.images.close()
+
+    exec(s3, site)
+    assert site["images"].url("cat", "card", version=2) == "/img/cat/v2/400x300-cover.jpg"
+
+
+def call(application: Any, path: str) -> tuple[str, bytes]:
+    seen: list[str] = []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": ""}
+    server = {"SERVER_NAME": "x", "SERVER_PORT": "80", "wsgi.url_scheme": "http"}
+    body = application({**environ, **server}, lambda status, headers, *_: seen.append(status))
+    try:
+        return seen[0], b"".join(body)
+    finally:
+        if hasattr(body, "close"):
+            body.close()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_snippet_is_python(document: Path) -> None:
+    for block in blocks(document.read_text(encoding="utf-8")):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_a_document_names_is_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    named = re.findall(r"``((?:docs|examples|benchmarks)/[\w./]*)``", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert [name for name in re.findall(r"\.\. image:: (\S+)", text) if not (document.parent / name).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_document_is_restructured_text(document: Path) -> None:
+    reported: list[str] = []
+    publish_doctree(
+        document.read_text(encoding="utf-8"),
+        source_path=str(document),
+        settings_overrides={"warning_stream": SimpleNamespace(write=reported.append), "syntax_highlight": "none"},
+    )
+    assert reported == []
+
+
+def test_the_ini_file_of_the_operations_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs/operations.rst").read_text(encoding="utf-8")
+    [block] = re.findall(r"::\n\n((?: {4}.*\n)*? {4}\[lazycrop\]\n(?: {4}.*\n)+)", text)
+    ini = tmp_path / "lazycrop.ini"
+    ini.write_text(dedent(block), encoding="utf-8")
+    config = make_config(from_ini(ini))
+    assert config.secret == ("new key", "old key") and len(config.memcached) == 2 and len(config.sizes) == 3

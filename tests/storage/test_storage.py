@@ -1,0 +1,245 @@
+"""The classic API, as its own documentation shows it, on real servers."""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_life import get, pixels
+
+from conftest import Base
+from lazycrop import ConfigurationError, storage
+from lazycrop.errors import BadImageId, BadSize
+from servers import HOST, ROOT, S3, Memcached, Valkey, eventually, free_ports, photo, running
+
+Configure = Callable[..., storage.S3ImageStorage]
+
+
+@pytest.fixture
+def configured(s3: S3, s3_base: Base, memcached: Memcached) -> Iterator[Configure]:
+    """Makes storages as an application does."""
+
+    def configure(
+        image_id: str = "cat", ext: str = "jpg", engine: str = "webob", base_path: str = "/"
+    ) -> storage.S3ImageStorage:
+        images = storage.S3ImageStorage(image_id, ext)
+        images.configure(
+            {"access_key": s3.access_key, "secret_key": s3.secret_key},
+            s3.bucket,
+            f"{s3.endpoint}/{s3.bucket}/",
+            f"/{s3_base.prefix}{base_path.strip('/')}",
+            endpoint_url=s3.endpoint,
+        )
+        images.configure_webengine(engine)
+        images.configure_memcache([memcached.address])
+        return images
+
+    yield configure
+    for images in storage._opened.values():
+        images.close()
+    storage._opened.clear()
+
+
+def stored_response(images: storage.S3ImageStorage, requested: Any) -> Any:
+    def redirected() -> Any:
+        response = images.get_requested_image(requested)
+        return response if response.status_int == 301 else None
+
+    return eventually(redirected, 30, "the size is stored")
+
+
+def test_first_an_image_then_a_permanent_redirect(configured: Configure, s3: S3, s3_base: Base) -> None:
+    images = configured()
+    base = f"{s3.endpoint}/{s3.bucket}/{s3_base.prefix}"
+    url = images.store_origin(str(photo("Fossa")), "4000x4000")
+    assert url == f"{base}cat/origin.jpg"
+    assert pixels(get(url).body) == (4000, 2250)
+    first = images.get_requested_image("https://microsoft.com/?size=200x100")
+    assert (first.status_int, first.content_type, pixels(first.body)) == (200, "image/jpeg", (178, 100))
+    redirect = stored_response(images, (200, 100))
+    assert redirect.location == f"{base}cat/200x100.jpg"
+    assert get(redirect.location).body == first.body
+    picture = images.get_requested_image("?size=200x100", return_image=True)
+    assert (picture.status_int, picture.body) == (200, first.body)
+
+
+@pytest.mark.parametrize("source", ["bytes", "file", "path"])
+def test_an_origin_comes_from_wherever_it_is(configured: Configure, source: str) -> None:
+    images = configured(source)
+    path = photo("friends")
+    with path.open("rb") as file:
+        url = images.store_origin({"bytes": path.read_bytes(), "file": file, "path": path}[source])
+    assert get(url).headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    "requested",
+    ["https://example.com/", "?size=", "?size=big", "?size=0x0", "?size=1x1&size=2x2", (0, 0), (None, None), ""],
+)
+def test_a_size_that_is_none_is_the_typed_error(configured: Configure, requested: Any) -> None:
+    with pytest.raises(BadSize):
+        configured().get_requested_image(requested)
+
+
+def test_what_is_not_configured_is_said(configured: Configure) -> None:
+    with pytest.raises(BadImageId):
+        storage.S3ImageStorage("../cat", "jpg")
+    images = storage.S3ImageStorage("cat", "jpg")
+    with pytest.raises(ConfigurationError, match="configure_webengine"):
+        images.get_requested_image((1, 1))
+    with pytest.raises(ConfigurationError, match="django"):
+        images.configure_webengine("rails")
+    with pytest.raises(ConfigurationError, match="configure"):
+        images.store_origin(b"")
+
+
+@pytest.mark.parametrize("engine", ["wheezy", "flask", "pyramid", "bottle", "webob", "django"])
+def test_each_engine_gets_a_response_of_its_own(configured: Configure, engine: str) -> None:
+    images = configured("cat", engine=engine)
+    images.store_origin(photo("Fossa"))
+    response = images.get_requested_image((100, None))
+    module = type(response).__mro__[0].__module__.partition(".")[0]
+    assert module == {"wheezy": "wheezy_lazycrop"}.get(engine, engine)
+    status = getattr(response, "status_code", None) or getattr(response, "status_int", None)
+    assert status == 200
+
+
+def test_two_storages_with_different_buckets_live_in_one_process(configured: Configure) -> None:
+    one, other = configured(base_path="one"), configured(base_path="other")
+    one.store_origin(photo("Fossa"))
+    other.store_origin(photo("Wine"))
+    assert one.images is not other.images
+    assert one.images is configured("dog", base_path="one").images
+    locations = [stored_response(images, (100, 100)).location for images in (one, other)]
+    assert ["one/cat/100x100.jpg" in locations[0], "other/cat/100x100.jpg" in locations[1]] == [True, True]
+    assert get(locations[0]).body != get(locations[1]).body
+
+
+@pytest.mark.parametrize("word", ["send", "delay", None])
+def test_a_task_of_ones_own_is_called_by_its_own_word(
+    configured: Configure, word: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[dict[str, Any]] = []
+    plain = storage.s3_store_image
+
+    def work(message: dict[str, Any]) -> None:
+        messages.append(message)
+        plain(message)
+
+    task: Any = type("Task", (), {word: staticmethod(work)})() if word else work
+    monkeypatch.setattr(storage, "s3_store_image", task)
+    images = configured()
+    images.store_origin(photo("Fossa"))
+    images.get_requested_image((100, None))
+    stored_response(images, (100, None))
+    assert len(messages) == 1
+    assert "secret" not in str(messages)
+    assert messages[0] == {
+        "store": images.images.config.store, "image_id": "cat", "size": "100x", "format": "jpg", "version": 1,
+    }  # fmt: skip
+
+
+def test_a_message_for_a_store_that_is_not_configured_is_refused(configured: Configure) -> None:
+    message = {"store": "s3://somebody/elses", "image_id": "cat", "size": "100x", "format": "jpg", "version": 1}
+    with pytest.raises(ConfigurationError, match="somebody"):
+        storage.s3_store_image(message)
+    with pytest.raises(ConfigurationError):
+        storage.s3_store_image({})
+
+
+APPLICATION = """
+import os
+from wheezy.http import HTTPResponse, WSGIApplication
+from wheezy.web.middleware import bootstrap_defaults, path_routing_middleware_factory
+from lazycrop import storage
+{task}
+
+images = storage.S3ImageStorage("cat", "jpg")
+images.configure(
+    {{"access_key": "lazykey", "secret_key": "lazysecret"}},
+    "pics",
+    os.environ["BASE_URL"],
+    os.environ["BASE_PATH"],
+    endpoint_url=os.environ["ENDPOINT"],
+)
+images.configure_webengine("wheezy")
+images.configure_memcache([os.environ["MEMCACHED"]])
+
+
+def page(request):
+    return images.get_requested_image(request.environ["QUERY_STRING"] and "/?" + request.environ["QUERY_STRING"])
+
+
+application = WSGIApplication([bootstrap_defaults(url_mapping=[("", page)]), path_routing_middleware_factory], {{}})
+"""
+CELERY = """
+from celery import Celery
+celery_app = Celery("pictures", broker=os.environ["BROKER"])
+storage.s3_store_image = celery_app.task(storage.s3_store_image)
+"""
+DRAMATIQ = """
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+dramatiq.set_broker(RedisBroker(url=os.environ["BROKER"]))
+storage.s3_store_image = dramatiq.actor(storage.s3_store_image)
+"""
+WORKERS = {
+    "celery": (
+        CELERY,
+        ["-m", "celery", "-A", "site_with_images:celery_app", "worker", "-l", "INFO", "-c", "1", "-P", "threads"],
+        "ready.",
+    ),
+    "dramatiq": (DRAMATIQ, ["-m", "dramatiq", "site_with_images", "-p", "1", "-t", "2"], "ready for action"),
+    "plain": ("", ["-m", "dramatiq", "lazycrop.worker", "-p", "1", "-t", "2"], "ready for action"),
+}
+
+
+@pytest.mark.parametrize("kind", WORKERS)
+def test_the_example_runs_on_wheezy_with_a_worker_of_its_own(
+    kind: str, s3: S3, s3_base: Base, memcached: Memcached, valkey: Valkey, tmp_path: Path, configured: Configure
+) -> None:
+    task, worker_command, ready = WORKERS[kind]
+    (tmp_path / "site_with_images.py").write_text(APPLICATION.format(task=task))
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "adapters"), str(tmp_path)]),
+        "BASE_URL": f"{s3.endpoint}/{s3.bucket}/",
+        "BASE_PATH": f"/{s3_base.prefix}",
+        "ENDPOINT": s3.endpoint,
+        "MEMCACHED": memcached.address,
+        "BROKER": valkey.url,
+    }
+    if kind == "plain":  # The worker knows the bucket from its environment alone.
+        environment |= {
+            "LAZYCROP_STORE": f"s3://{s3.bucket}/{s3_base.prefix.strip('/')}",
+            "LAZYCROP_ENDPOINT_URL": s3.endpoint,
+            "LAZYCROP_ACCESS_KEY": s3.access_key,
+            "LAZYCROP_SECRET_KEY": s3.secret_key,
+            "LAZYCROP_MEMCACHED": memcached.address,
+            "LAZYCROP_BROKER": valkey.url,
+            "LAZYCROP_SIZES": "any",
+        }
+    configured().store_origin(photo("Fossa"))
+    [port] = free_ports(1)
+    log = tmp_path / "worker" / f"{Path(sys.executable).name}.log"
+    log.parent.mkdir()
+    waitress = [sys.executable, "-m", "waitress", f"--listen={HOST}:{port}", "site_with_images:application"]
+    with (
+        running(
+            [sys.executable, *worker_command],
+            ready=lambda: ready in log.read_text(),
+            folder=log.parent,
+            env=environment,
+        ),
+        running(waitress, ready=f"http://{HOST}:{port}/?size=1x1", folder=tmp_path, env=environment),
+    ):
+        url = f"http://{HOST}:{port}/?size=320x200"
+        first = get(url)
+        assert (first.status, first.headers["content-type"], pixels(first.body)) == (200, "image/jpeg", (320, 180))
+        redirect = eventually(lambda: (reply := get(url)).status == 301 and reply, 30, "the worker has stored it")
+        with urllib.request.urlopen(redirect.headers["location"], timeout=10) as stored:
+            assert stored.read() == first.body
