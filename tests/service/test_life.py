@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,41 +13,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from client import get, pixels
 from conftest import Base
 from lazycrop import LazyCrop, Size
 from lazycrop.stores.contract import Store
 from servers import HOST, ROOT, S3, Memcached, RabbitMQ, Server, Valkey, eventually, free_ports, photo, running
-
-
-class Unredirected(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-_opener = urllib.request.build_opener(Unredirected)
-
-
-@dataclass
-class Reply:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def detail(self) -> str:
-        return self.headers.get("cache-status", "").removeprefix("lazycrop; ")
-
-
-def get(url: str, **headers: str) -> Reply:
-    """The reply as it comes, redirects not followed."""
-    try:
-        with _opener.open(urllib.request.Request(url, headers=headers), timeout=30) as response:
-            return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return Reply(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
 
 
 @dataclass
@@ -126,12 +94,6 @@ def start(s3: S3, s3_base: Base, memcached: Memcached, tmp_path: Path) -> Iterat
             return Site(f"http://{HOST}:{port}/img", images, web, worker)
 
         yield start_site
-
-
-def pixels(data: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        return image.size
 
 
 @pytest.mark.parametrize("broker", ["valkey", "rabbitmq"])

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_life import get, pixels
 
+from client import get, pixels
 from conftest import Base
 from lazycrop import ConfigurationError, storage
 from lazycrop.errors import BadImageId, BadSize

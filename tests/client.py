@@ -1,0 +1,45 @@
+"""A client of HTTP servers that follows no redirect, and looks at the pictures that come."""
+
+from __future__ import annotations
+
+import io
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+
+from PIL import Image
+
+
+class Unredirected(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(Unredirected)
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def detail(self) -> str:
+        return self.headers.get("cache-status", "").removeprefix("lazycrop; ")
+
+
+def get(url: str, **headers: str) -> Reply:
+    """The reply as it comes, redirects not followed."""
+    try:
+        with _opener.open(urllib.request.Request(url, headers=headers), timeout=30) as response:
+            return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Reply(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
+
+
+def pixels(data: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return image.size
