@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from client import get, pixels
+from client import Reply, get, pixels
 from conftest import Base
 from lazycrop import LazyCrop, Size
 from lazycrop.stores.contract import Store
