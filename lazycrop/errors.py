@@ -21,6 +21,12 @@ class ConfigurationError(LazyCropError, ValueError):
     code = "configuration"
 
 
+class BadRecord(LazyCropError):
+    """A stored record cannot be read: it was cut, or written by something else."""
+
+    code = "bad-record"
+
+
 class BadRequest(LazyCropError, ValueError):
     """The request, or an argument that stands for a part of it, is malformed."""
 

@@ -1,29 +1,28 @@
-"""LazyCrop: the life of a derivative, from a URL to the picture and on into the store.
+"""LazyCrop: the story of one request, from a URL to the picture, and the verbs of whoever has the images.
 
 absent → (lease) being rendered → hot, being answered → (actor) stored, marked → redirect
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from lazycrop import settings as config
-from lazycrop.access.policy import Policy
-from lazycrop.access.signing import Signer
+from lazycrop import settings
+from lazycrop.access.decision import Snapped
+from lazycrop.build import build
 from lazycrop.concurrency.deadlines import deadline
+from lazycrop.concurrency.timing import measure, recorded
 from lazycrop.errors import (
+    BadRecord,
     BadRequest,
-    Forbidden,
     LazyCropError,
     MethodNotAllowed,
     MissingObject,
-    NotAllowed,
     NotFound,
     Quarantined,
     StoreUnavailable,
@@ -31,118 +30,304 @@ from lazycrop.errors import (
     UnknownImage,
 )
 from lazycrop.http import answers
-from lazycrop.http.answers import Answer, Freshness, Trace
+from lazycrop.http.answers import Answer, Freshness, Outcome
 from lazycrop.http.negotiation import is_unchanged, named_formats
+from lazycrop.http.requests import Request
 from lazycrop.http.shortcuts import Shortcut, Shortcuts
-from lazycrop.library.making import Maker
-from lazycrop.library.versions import Focal, Library, Source
+from lazycrop.library.jobs import STORE, Jobs
+from lazycrop.library.records import Found
 from lazycrop.model import urls
-from lazycrop.model.derivatives import AUTO, Derivative
-from lazycrop.model.records import BadRecord, Record
-from lazycrop.model.sizes import Size
-from lazycrop.pictures.pixels import RenderSettings
-from lazycrop.pictures.resampling import RESAMPLER
+from lazycrop.model.derivatives import AUTO, Derivative, check_image_id
+from lazycrop.model.records import Focal, Record, check_focal
+from lazycrop.model.sizes import Size, read_bound
+from lazycrop.sources import given
 
 logger = logging.getLogger(__name__)
 
 Asks = str | Size | tuple[int | None, int | None]
 """A size as users give it: its spelling or a preset's name, a Size, or (width, height)."""
 
-
 _SHORT = 65_536  # Bytes, as many as are sent at a time.
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """What a request says."""
+class _Case:
+    """A request, what is known of the picture that it asks for, and what its answer will say of itself."""
 
-    method: str
-    path: str
-    query: str
-    accept: str | None
-    if_none_match: str | None
-    if_modified_since: str | None
-    mount: str | None
-    redirect: bool
+    request: Request
+    found: Found
+    freshness: Freshness
+    outcome: Outcome
 
-    def has(self, freshness: Freshness) -> bool:
-        """Does the client have this very picture already?"""
-        return is_unchanged(freshness.etag, freshness.modified, self.if_none_match, self.if_modified_since)
+    def status(self, status: str, key: str | None = None) -> Outcome:
+        return replace(self.outcome, status=status, key=key)
 
 
 class LazyCrop:
     """Images that are stored once and asked for in any size.
 
-    Settings are keywords: each is in the documentation's table of options. Making a LazyCrop starts no thread and
-    connects nowhere. It is safe for threads, and one made before a fork works in the children.
-
-    Raises :class:`~lazycrop.errors.ConfigurationError`.
+    Making one starts no thread and connects nowhere. It is safe for threads, and one made before a fork works in the
+    children. Raises :class:`~lazycrop.errors.ConfigurationError`.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        self.config = config.make_config(settings)
-        self.policy = Policy(self.config)
-        self.store = config.open_store(self.config)
-        self.cache = config.open_cache(self.config, self.store)
-        self.library = Library(self.store, self.cache, self.config)
-        self.maker = Maker(self.store, self.cache, self.library, self.policy, self.config)
-        self._signer = Signer(self.config.secret) if self.config.secret else None
-        self._auto_formats = [format for format in self.config.auto_formats if format in self.config.formats]
-        self.shortcuts = Shortcuts(self.config)
-        self._fingerprint = _fingerprint(self.config)
+    def __init__(self, **given_settings: Any) -> None:
+        self.config = settings.make_config(given_settings)
+        parts = build(self.config)
+        self.policy = parts.policy
+        self.store = parts.store
+        self.jobs: Jobs = parts.jobs
+        self._access = parts.access
+        self._state = parts.state
+        self._records = parts.records
+        self._renders = parts.renders
+        self._maker = parts.maker
+        self._versions = parts.versions
+        self._events = parts.events
+        self._auto_formats = [one for one in self.config.answers.auto_formats if one in self.config.policy.formats]
+        self._shortcuts = Shortcuts(self.config.shortcuts)
+        self.remembered = self._shortcuts.redirect
 
     @classmethod
-    def from_mapping(cls, settings: Mapping[str, Any], prefix: str = config.PREFIX) -> LazyCrop:
-        """From those of ``settings`` that begin with ``prefix``; values may be strings."""
-        return cls(**config.from_mapping(settings, prefix))
+    def from_mapping(cls, mapping: Mapping[str, Any], prefix: str = settings.PREFIX) -> LazyCrop:
+        """From those of ``mapping`` that begin with ``prefix``; values may be strings."""
+        return cls(**settings.from_mapping(mapping, prefix))
 
     @classmethod
     def from_ini(cls, path: str | os.PathLike[str]) -> LazyCrop:
         """From the section ``[lazycrop]`` of an ini file."""
-        return cls(**config.from_ini(path))
+        return cls(**settings.from_ini(path))
 
     @classmethod
     def from_env(cls) -> LazyCrop:
         """From the environment: ``LAZYCROP_STORE`` and so on, over the ini file that ``LAZYCROP_CONFIG`` names."""
-        return cls(**config.from_env())
+        return cls(**settings.from_env())
+
+    # The story of one request.
+
+    def answer(self, request: Request) -> Answer:
+        """The response to a request. Blocks for the store, for a render, for others who make the same picture.
+
+        Ends at the latest when ``request_seconds`` are over. Raises nothing: an error is an answer too.
+        """
+        url = (request.path, request.query)
+        shortcuts = self._shortcuts.table  # What is forgotten meanwhile, another one has no more.
+        shortcut = self._shortcuts.get(*url) if request.is_plain else None
+        if shortcut is not None and shortcut.key is None:
+            return Answer(shortcut.status, list(shortcut.headers))
+        with deadline(self.config.request_seconds), recorded() as seconds:
+            if shortcut is not None and (ready := self._by_shortcut(shortcut)) is not None:
+                return ready
+            answer = self._answer_or_error(request)
+        if request.is_plain:
+            self._shortcuts.keep(shortcuts, url, answer)
+        answer.explain(seconds)
+        return answer.without_body() if request.method == "HEAD" else answer
+
+    def _answer(self, request: Request) -> Answer:
+        """What is there first of: a redirect to what may be asked for, 304, the stored object, the hot bytes, new bytes."""
+        if request.method not in answers.METHODS:
+            raise MethodNotAllowed(
+                f"The method {request.method[:20]!r} is not allowed; images are read with GET and HEAD."
+            )
+        asked = urls.parse(request.path, request.query, self.policy.presets)
+        decision = self._access.decide(asked)
+        if isinstance(decision, Snapped):
+            return answers.elsewhere(self._location(decision.derivative, request.mount))
+        with measure("lookup"):
+            found, is_last = self._find(asked.derivative, request)
+        case = self._case(request, asked, found, is_last)
+        return (
+            self._unchanged(case) or self._stored(case) or self._hot(case) or self._promised(case) or self._made(case)
+        )
+
+    def _find(self, asked: Derivative, request: Request) -> tuple[Found, bool]:
+        """What is known of what is asked for, in the best format that the client names; and whether it is that.
+
+        A format that is slow to encode is answered where it is stored; until then it is ordered, and another one is.
+        """
+        if asked.format != AUTO or asked.size is None:
+            return self._records.find(asked), True
+        named = named_formats(request.accept, self._auto_formats)
+        fast = next((one for one in named if one not in self.config.answers.slow_formats), AUTO)
+        if not named or named[0] == fast:
+            return self._find_in(fast, asked), True
+        best = self._records.find(replace(asked, format=named[0]))
+        if best.stored:
+            return best, True
+        if request.method == "GET":
+            self._maker.order(best)
+        return self._find_in(fast, asked), False
+
+    def _find_in(self, format: str, asked: Derivative) -> Found:
+        """In this format, or where that is the origin's own and may not be asked for, in the first one that may."""
+        found = self._records.find(replace(asked, format=format))
+        formats = self.config.policy.formats
+        return found if found.derivative.format in formats else self._records.find(replace(asked, format=formats[0]))
+
+    def _case(self, request: Request, asked: urls.Asked, found: Found, is_last: bool) -> _Case:
+        derivative, record = asked.derivative, found.record
+        if derivative.size is None and found.derivative.format != record.format:
+            raise NotFound(f"The origin of {record.image_id!r} is a {record.format}: ask for origin.{record.format}.")
+        varies = derivative.format == AUTO and derivative.size is not None  # An origin has its own format only.
+        freshness = Freshness(
+            etag=found.etag,
+            modified=record.modified,
+            versioned=derivative.version is not None,
+            max_age=self.config.answers.max_age,
+            varies=varies,
+            brief=not is_last,
+            expires=asked.expires_at,
+        )
+        outcome = Outcome(shared=not varies, fresh_until=found.fresh_until, expires=asked.expires_at)
+        return _Case(request, found, freshness, outcome)
+
+    def _unchanged(self, case: _Case) -> Answer | None:
+        request, freshness = case.request, case.freshness
+        if is_unchanged(freshness.etag, freshness.modified, request.if_none_match, request.if_modified_since):
+            return answers.not_modified(freshness, case.status("hit; detail=not-modified"))
+        return None
+
+    def _stored(self, case: _Case) -> Answer | None:
+        """A redirect to the stored object, or the object itself; None where it is not there."""
+        derivative, record = case.found.derivative, case.found.record
+        if not case.found.stored and derivative.size is not None:
+            return None
+        outcome = case.status("hit; detail=stored", derivative.key)
+        if (location := self._public_location(derivative, case.request)) is not None:
+            return answers.redirect(location, self.config.answers.redirect_status, case.freshness, outcome)
+        try:
+            opened = self.store.open(derivative.key)
+        except MissingObject:
+            if derivative.size is None:
+                raise self._records.lost(record) from None
+            return None
+        return answers.picture(opened.file, opened.length, derivative.format, case.freshness, outcome)
+
+    def _public_location(self, derivative: Derivative, request: Request) -> str | None:
+        if not request.redirect or self.config.answers.answer != "redirect":
+            return None
+        return self.store.url(derivative.key)
+
+    def _hot(self, case: _Case) -> Answer | None:
+        """The bytes that were made a moment ago; an error for those that could not be made."""
+        found, hot = case.found, case.found.hot
+        if hot is not None and hot.data is not None:
+            if not hot.queued:
+                self._maker.store_hot(found, hot.data)
+            outcome = case.status("hit; detail=hot")
+            return answers.picture(hot.data, len(hot.data), found.derivative.format, case.freshness, outcome)
+        if found.quarantined:
+            minutes = -(-self.config.cache.quarantine_seconds // 60)
+            raise Quarantined(
+                f"The image {found.record.image_id!r} could not be decoded; it is tried again in {minutes} minutes."
+            )
+        return None
+
+    def _promised(self, case: _Case) -> Answer | None:
+        """HEAD renders nothing: what is not stored has no length yet (RFC 9110, 8.6 permits to leave it out)."""
+        if case.request.method != "HEAD":
+            return None
+        derivative = case.found.derivative
+        if self.store.exists(derivative.key) and (stored := self._stored(self._known_stored(case))) is not None:
+            return stored
+        return answers.picture(b"", None, derivative.format, case.freshness, case.status("fwd=miss"))
+
+    def _made(self, case: _Case) -> Answer:
+        made = self._maker.make(case.found)
+        if made.data is None:
+            stored = self._stored(self._known_stored(case))
+            if stored is None:
+                raise StoreUnavailable("The stored picture vanished while it was read; ask again.")
+            return stored
+        outcome = case.status("fwd=miss; collapsed" if made.collapsed else "fwd=miss; detail=rendered")
+        return answers.picture(made.data, len(made.data), case.found.derivative.format, case.freshness, outcome)
+
+    def _known_stored(self, case: _Case) -> _Case:
+        """The case once it turned out that the picture is in the store, made by whatever settings there were."""
+        found = self._records.as_stored(case.found)
+        return replace(case, found=found, freshness=replace(case.freshness, etag=found.etag))
+
+    def _answer_or_error(self, request: Request) -> Answer:
+        try:
+            return self._answer(request)
+        except LazyCropError as error:
+            failure = error
+            if error.status >= 500:
+                logger.warning(
+                    "%s %r answers %d: %s",
+                    *(request.method, request.path, error.status, error),
+                    exc_info=error.status == 500,  # Of what is not available, its owner has said why.
+                )
+        except Exception:
+            failure = LazyCropError()
+            logger.exception("%s %r failed", request.method, request.path)
+        if failure.status == 500:  # Its text may tell of the infrastructure.
+            failure = LazyCropError("Something went wrong here; the log says what.")
+        return answers.error(failure, varies=request.path.endswith(f".{AUTO}"))
+
+    def _by_shortcut(self, shortcut: Shortcut) -> Answer | None:
+        """The stored object that was answered a moment ago, if it is as it was."""
+        assert shortcut.key is not None
+        try:
+            body, length = self._read_or_open(shortcut, shortcut.key)
+        except Exception:  # The long way says what it is.
+            return None
+        answer = Answer(shortcut.status, list(shortcut.headers), body)
+        if length != shortcut.length:
+            answer.close()
+            return None
+        return answer
+
+    def _read_or_open(self, shortcut: Shortcut, key: str) -> tuple[bytes | BinaryIO, int]:
+        """Its object, and the length: the bytes of a short one, because to stream it costs a server more."""
+        if shortcut.length > _SHORT:
+            opened = self.store.open(key)
+            return opened.file, opened.length
+        data = self._shortcuts.body(shortcut, lambda: self.store.get(key, _SHORT))
+        return data, len(data)
+
+    # The verbs of whoever has the images.
 
     def store_origin(
-        self,
-        image_id: str,
-        source: Source,
-        bound: str | Size = "4000x4000",
-        *,
-        focal: Focal = None,
-        trusted: bool = True,
+        self, image_id: str, source: given.Given, bound: str | Size = "4000x4000", *, focal: Focal = None
     ) -> Record:
-        """Store an image; return its record when everything of it is stored.
+        """Store an image; return its record when everything of it is stored. Blocks for as long as that takes.
 
-        ``source``: an http(s) URL, a path, bytes, or a binary file object. ``bound``: the box in pixels that the
-        origin is shrunk to. ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``.
-        An id that exists gets a new version. ``trusted``: say False when ``source`` is a visitor's text, so that it is
-        taken for a URL only, and never for a file of this machine.
+        ``source``: an http(s) URL as a text; a file as a Path, bytes, or a binary file object. ``bound``: the box in
+        pixels that the origin is shrunk to. ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``.
+        An id that exists gets a new version.
 
         Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
         :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
         """
+        check_image_id(image_id)
+        check_focal(focal)
+        box = read_bound(bound)
+        data, described = given.read(source, self.config.download)
         try:
-            return self.library.store_origin(image_id, source, bound, focal, trusted)
+            return self._versions.store(image_id, data, described, box, focal)
         finally:
-            self.shortcuts.forget()
+            self._shortcuts.forget()
 
     def record(self, image_id: str, version: int | None = None) -> Record:
-        """What is known of an image. Raises :class:`~lazycrop.errors.UnknownImage`."""
-        return self.library.record(image_id, version)
+        """What is known of an image, or was some seconds ago. Blocks for the store where nobody has asked lately.
 
-    def purge(self, image_id: str, version: int | None = None) -> int:
-        """Delete all of an image, or all of one of its former versions; return how many objects went.
-
-        Images below it (``a/b`` of ``a``) stay. A job that is under way leaves nothing behind.
+        Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.StoreUnavailable`.
         """
+        return self._records.recent(image_id, version)
+
+    def purge(self, image_id: str, version: int | None = None, *, forget: bool = False) -> int:
+        """Delete all of an image, or all of one of its former versions; return how many objects went. Blocks.
+
+        Images below it (``a/b`` of ``a``) stay. A job that is under way leaves nothing behind. What stays is one tiny
+        object with the number of the last version, so that an image that is stored under this id again has other URLs
+        than those that caches still have; ``forget`` deletes that too.
+        """
+        check_image_id(image_id)
         try:
-            return self.library.purge(image_id, version)
+            return self._versions.purge(image_id, version, forget)
         finally:
-            self.shortcuts.forget()
+            self._shortcuts.forget()
 
     def warm(self, image_id: str, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> list[Derivative]:
         """Have sizes of an image made and stored before anybody asks; return them.
@@ -159,7 +344,7 @@ class LazyCrop:
         wanted = [Derivative(image_id, self.size(size), kind, record.version) for size in sizes for kind in kinds]
         for derivative in wanted:
             self.policy.check(derivative)
-            if derivative.size is not None and not self.maker.enqueue(derivative):
+            if derivative.size is not None and not self.jobs.send(STORE, derivative):
                 raise Unavailable(f"The job for {derivative.key!r} was not taken, or failed; the log says why.")
         return wanted
 
@@ -182,10 +367,7 @@ class LazyCrop:
         if version is None:
             version = self._current_version(image_id)
         derivative = Derivative(image_id, self.size(size), format or self.config.format, version)
-        self.policy.check(derivative)
-        if not self._signer and not self.policy.lists(derivative) and not self._snapped(derivative):
-            raise self._not_allowed(derivative)
-        return self._location(derivative, mount, expires)
+        return self._location(derivative, mount, None if expires is None else int(time.time()) + expires)
 
     def size(self, size: Asks) -> Size | None:
         """A size as users give it, as a Size; None is the origin. Raises :class:`~lazycrop.errors.BadSize`."""
@@ -193,237 +375,41 @@ class LazyCrop:
             return urls.read_size(size, self.policy.presets)
         return size if isinstance(size, Size) else Size(*size)
 
-    def answer(
-        self,
-        path: str,
-        *,
-        query: str = "",
-        method: str = "GET",
-        accept: str | None = None,
-        if_none_match: str | None = None,
-        if_modified_since: str | None = None,
-        mount: str | None = None,
-        redirect: bool = True,
-    ) -> Answer:
-        """The response to a request for ``path``, the part of the URL's path below the prefix (``/cat/200x100.jpg``).
+    def stored_url(self, derivative: Derivative) -> str | None:
+        """The store's own URL of what is known to be stored; None where that is not known, or has none."""
+        if derivative.format == AUTO or self.config.answers.answer != "redirect":
+            return None
+        if derivative.size is not None and not self._records.find(derivative).stored:
+            return None
+        return self.store.url(derivative.key)
 
-        ``query``: the raw query string. ``accept``, ``if_none_match``, ``if_modified_since``: headers as they came.
-        ``mount``: as for :meth:`url`. ``redirect``: False gets what is stored itself, whatever the settings say.
-        Raises nothing: an error is an answer too.
+    @property
+    def closed(self) -> bool:
+        """Nothing may be asked for: neither sizes nor a secret are set."""
+        return self._access.closed
+
+    def on(self, event: str, call: Callable[[Any], object]) -> None:
+        """Have ``call`` called with each event of this name: stored, replaced, rendered, purged, failed.
+
+        It is called after the fact, in the process and on the thread where it happened; see :mod:`lazycrop.events`.
+        What it raises is logged and changes nothing. Raises :class:`~lazycrop.errors.ConfigurationError`.
         """
-        # Then another client's answer is as good for this one.
-        is_plain = method == "GET" and redirect and if_none_match is None and if_modified_since is None
-        shortcuts = self.shortcuts.table
-        shortcut = self.shortcuts.get(path, query) if is_plain else None
-        if shortcut is not None and shortcut.key is None:
-            return Answer(shortcut.status, list(shortcut.headers))
-        redirect = redirect and self.config.answer == "redirect"
-        request = _Request(method, path, query, accept, if_none_match, if_modified_since, mount, redirect)
-        trace = Trace()
-        with deadline(self.config.request_seconds):
-            if shortcut is not None and (ready := self._by_shortcut(shortcut)) is not None:
-                return ready
-            answer = self._answer_or_error(request, trace)
-        if is_plain and trace.stored is not None and not trace.varies:
-            self.shortcuts.keep(shortcuts, (path, query), answer, trace)
-        answer.headers += trace.headers()
-        if method == "HEAD":
-            answer.close()
-            answer.body = b""
-        return answer
+        self._events.on(event, call)
 
     def close(self) -> None:
         """Let embedded jobs finish, end threads and connections to memcached; at exit this happens by itself."""
-        self.maker.close()
-        self.cache.close()
-
-    def _answer_or_error(self, request: _Request, trace: Trace) -> Answer:
-        try:
-            return self._permitted(request, trace)
-        except LazyCropError as error:
-            failure = error
-            if error.status >= 500:
-                logger.warning(
-                    "%s %r answers %d: %s",
-                    *(request.method, request.path, error.status, error),
-                    exc_info=error.status == 500,  # Of what is not available, its owner has said why.
-                )
-        except Exception:
-            failure = LazyCropError()
-            logger.exception("%s %r failed", request.method, request.path)
-        if failure.status == 500:  # Its text may tell of the infrastructure.
-            failure = LazyCropError("Something went wrong here; the log says what.")
-        trace.status, trace.stored = f"fwd=bypass; detail={failure.code}", None
-        return answers.error(failure, varies=trace.varies)
-
-    def _by_shortcut(self, shortcut: Shortcut) -> Answer | None:
-        """The stored object that was answered a moment ago, if it is as it was."""
-        assert shortcut.key is not None
-        try:
-            body, length = self._read_or_open(shortcut, shortcut.key)
-        except Exception:  # The long way says what it is.
-            return None
-        answer = Answer(shortcut.status, list(shortcut.headers), body)
-        if length != shortcut.length:
-            answer.close()
-            return None
-        return answer
-
-    def _read_or_open(self, shortcut: Shortcut, key: str) -> tuple[bytes | BinaryIO, int]:
-        """Its object, and the length: the bytes of a short one, because to stream it costs a server more."""
-        if shortcut.length > _SHORT:
-            opened = self.store.open(key)
-            return opened.file, opened.length
-        data = self.shortcuts.body(shortcut, lambda: self.store.get(key, _SHORT))
-        return data, len(data)
-
-    def _permitted(self, request: _Request, trace: Trace) -> Answer:
-        """The answer where policy allows what is asked, or something near it."""
-        if request.method not in answers.METHODS:
-            raise MethodNotAllowed(
-                f"The method {request.method[:20]!r} is not allowed; images are read with GET and HEAD."
-            )
-        asked = urls.parse(request.path, request.query, self.policy.presets)
-        derivative = asked.derivative
-        trace.varies = derivative.format == AUTO and derivative.size is not None  # An origin has its own format only.
-        trace.until = asked.until
-        self.policy.check(derivative)
-        if not (self._signer and self._signer.verify(asked)) and not self.policy.lists(derivative):
-            snapped = self._snapped(derivative)
-            if snapped is None:
-                raise self._not_allowed(derivative)
-            return answers.elsewhere(self._location(snapped, request.mount))
-        if trace.varies:
-            return self._negotiated(derivative, request, trace)
-        return self._found_or_made(derivative, request, trace)
-
-    def _negotiated(self, asked: Derivative, request: _Request, trace: Trace) -> Answer:
-        """The best format that the client names; a slow one only when it is stored, and a fast one until then."""
-        named = named_formats(request.accept, self._auto_formats)
-        fast = next((format for format in named if format not in self.config.slow_formats), AUTO)
-        if not named or named[0] == fast:
-            return self._found_or_made(replace(asked, format=fast), request, trace)
-        best = replace(asked, format=named[0])
-        with trace.measure("lookup"):
-            derivative, record, known = self.library.look(best)
-        if known.stored:
-            return self._found_or_made(best, request, trace)
-        if request.method == "GET":
-            self.maker.order(derivative, record)
-        return self._found_or_made(replace(asked, format=fast), request, trace, brief=True)
-
-    def _found_or_made(self, asked: Derivative, request: _Request, trace: Trace, *, brief: bool = False) -> Answer:
-        """304, the stored object, the hot bytes, or bytes made now: the first of them that there is."""
-        with trace.measure("lookup"):
-            derivative, record, known = self.library.look(asked)
-        trace.fresh_until = known.until
-        if derivative.size is None and derivative.format != record.format:
-            raise NotFound(f"The origin of {asked.image_id!r} is a {record.format}: ask for origin.{record.format}.")
-        if derivative.size is not None and derivative.format not in self.config.formats:
-            return self._found_or_made(replace(asked, format=self.config.formats[0]), request, trace, brief=brief)
-        freshness = Freshness(
-            etag=derivative.etag(record.tag, self._fingerprint),
-            modified=record.modified,
-            versioned=asked.version is not None,
-            max_age=self.config.max_age,
-            varies=trace.varies,
-            brief=brief,
-            until=trace.until,
-        )
-        if request.has(freshness):
-            trace.status = "hit; detail=not-modified"
-            return answers.not_modified(freshness)
-        if known.stored or derivative.size is None:
-            stored = self._stored(derivative, request, freshness, trace)
-            if stored is not None:
-                return stored
-            if derivative.size is None:
-                raise self.library.lost(record)
-        hot = known.hot
-        if hot and hot.data is not None:
-            if not hot.queued:
-                self.maker.store_hot(derivative, record, hot.data)
-            trace.status = "hit; detail=hot"
-            return answers.picture(hot.data, len(hot.data), derivative.format, freshness)
-        if known.quarantined:
-            minutes = -(-self.config.quarantine_seconds // 60)
-            raise Quarantined(
-                f"The image {asked.image_id!r} could not be decoded; it is tried again in {minutes} minutes."
-            )
-        if request.method == "HEAD":
-            return self._promised(derivative, request, freshness, trace)
-        return self._made(derivative, record, request, freshness, trace)
-
-    def _stored(self, derivative: Derivative, request: _Request, freshness: Freshness, trace: Trace) -> Answer | None:
-        """A redirect to the stored object, or the object itself; None when it is not there although it was."""
-        location = self.store.url(derivative.key) if request.redirect else None
-        if location is not None:
-            answer = answers.redirect(location, self.config.redirect_status, freshness)
-        else:
-            try:
-                opened = self.store.open(derivative.key)
-            except MissingObject:
-                return None
-            answer = answers.picture(opened.file, opened.length, derivative.format, freshness)
-        trace.status, trace.stored = "hit; detail=stored", derivative.key
-        return answer
-
-    def _promised(self, derivative: Derivative, request: _Request, freshness: Freshness, trace: Trace) -> Answer:
-        """HEAD renders nothing: what is not stored has no length yet (RFC 9110, 8.6 permits to leave it out)."""
-        if self.store.exists(derivative.key) and (stored := self._stored(derivative, request, freshness, trace)):
-            return stored
-        trace.status = "fwd=miss"
-        return answers.picture(b"", None, derivative.format, freshness)
-
-    def _made(
-        self, derivative: Derivative, record: Record, request: _Request, freshness: Freshness, trace: Trace
-    ) -> Answer:
-        made = self.maker.make(derivative, record)
-        for name, seconds in made.timings.items():
-            trace.add(name, seconds)
-        if made.data is None:
-            stored = self._stored(derivative, request, freshness, trace)
-            if stored is None:
-                raise StoreUnavailable("The stored picture vanished while it was read; ask again.")
-            return stored
-        trace.status = "fwd=miss; collapsed" if made.collapsed else "fwd=miss; detail=rendered"
-        return answers.picture(made.data, len(made.data), derivative.format, freshness)
-
-    def _snapped(self, derivative: Derivative) -> Derivative | None:
-        size = self.policy.snapped(derivative.size) if derivative.size else None
-        return replace(derivative, size=size) if size else None
-
-    def _not_allowed(self, derivative: Derivative) -> LazyCropError:
-        if self._signer:
-            return Forbidden("This URL needs a signature; take the URL as the application gives it.")
-        size = str(derivative.size or "origin")
-        return NotAllowed(
-            f"The size {size!r} may not be asked for; the application names what may in 'sizes' and 'presets'."
-        )
+        self.jobs.close()
+        self._renders.close()
+        self._state.close()
 
     def _location(self, derivative: Derivative, mount: str | None, expires: int | None = None) -> str:
         """The URL's path and query; signed where policy does not list it, or where it is to expire."""
+        query = self._access.ticket(derivative, expires)
         path = f"{self.config.prefix if mount is None else mount}/{derivative.key}"
-        if self._signer and (expires is not None or not self.policy.lists(derivative)):
-            until = None if expires is None else int(time.time()) + expires
-            return f"{path}?{self._signer.sign(derivative, until)}"
-        return path
+        return f"{path}?{query}" if query else path
 
     def _current_version(self, image_id: str) -> int | None:
         try:
             return self.record(image_id).version
         except (UnknownImage, Unavailable, BadRecord):
             return None
-
-
-def _fingerprint(settings: RenderSettings) -> str:
-    """Changes with every setting that changes the bytes of a derivative."""
-    # Hosts with the SIMD resampler and without it make slightly different bytes.
-    values = {"resampler": RESAMPLER} | {
-        name: getattr(settings, name) for name in sorted(RenderSettings.__dataclass_fields__)
-    }
-    return hashlib.sha256(repr([(name, _plain(value)) for name, value in values.items()]).encode()).hexdigest()[:16]
-
-
-def _plain(value: Any) -> Any:
-    return sorted(value.items()) if isinstance(value, Mapping) else value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import quote
 
 from lazycrop.access.policy import CLOSED
 from lazycrop.errors import ConfigurationError
 from lazycrop.http.answers import STATUS_LINES, Answer
+from lazycrop.http.requests import Request, is_plain
 from lazycrop.service import LazyCrop
 from lazycrop.settings import check_prefix
 
@@ -19,43 +19,33 @@ _BLOCK = 65_536  # Bytes of a streamed object at a time.
 
 
 class ImageApp:
-    """A WSGI application that answers for images: mount it where their URLs begin.
+    """A WSGI application that answers for images: mount it where their URLs begin, which SCRIPT_NAME then says.
 
     Raises :class:`~lazycrop.errors.ConfigurationError` when nothing may be asked for.
     """
 
     def __init__(self, images: LazyCrop) -> None:
-        if images.policy.closed and not images.config.secret:
+        if images.closed:
             raise ConfigurationError(CLOSED)
         self.images = images
-        self._shortcuts = images.shortcuts
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse, prefix: str = "") -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self.respond(environ, start_response, "")
+
+    def respond(self, environ: WSGIEnvironment, start_response: StartResponse, prefix: str) -> Iterable[bytes]:
+        """The same of images below ``prefix`` of PATH_INFO."""
         # A redirect that was given a moment ago comes before all else, in as few steps as there can be: under a fast
         # server each of them is a thousandth of its requests per second.
-        if (
-            environ["REQUEST_METHOD"] == "GET"
-            and "HTTP_IF_NONE_MATCH" not in environ
-            and "HTTP_IF_MODIFIED_SINCE" not in environ
-        ):
-            shortcut = self._shortcuts.get(environ.get("PATH_INFO", "")[len(prefix) :], environ.get("QUERY_STRING", ""))
-            if shortcut is not None and shortcut.key is None:
-                start_response(STATUS_LINES[shortcut.status], list(shortcut.headers))
+        if is_plain(environ):
+            path, query = environ.get("PATH_INFO", "")[len(prefix) :], environ.get("QUERY_STRING", "")
+            if (redirect := self.images.remembered(path, query)) is not None:
+                start_response(STATUS_LINES[redirect.status], list(redirect.headers))
                 return []
         return send(self.answer(environ, prefix), environ, start_response)
 
     def answer(self, environ: WSGIEnvironment, prefix: str = "") -> Answer:
         """The answer to ``environ``, whose PATH_INFO begins with ``prefix``; for adapters and other gateways."""
-        get = environ.get
-        return self.images.answer(
-            get("PATH_INFO", "")[len(prefix) :],
-            query=get("QUERY_STRING", ""),
-            method=environ["REQUEST_METHOD"],
-            accept=get("HTTP_ACCEPT"),
-            if_none_match=get("HTTP_IF_NONE_MATCH"),
-            if_modified_since=get("HTTP_IF_MODIFIED_SINCE"),
-            mount=_quoted(get("SCRIPT_NAME", "")) + prefix,
-        )
+        return self.images.answer(Request.from_environ(environ, prefix))
 
 
 class Middleware:
@@ -73,12 +63,7 @@ class Middleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not environ.get("PATH_INFO", "").startswith(self._below):
             return self._app(environ, start_response)
-        return self._images(environ, start_response, self._prefix)
-
-
-def _quoted(script_name: str) -> str:
-    """As it was in the URL: WSGI hands it over decoded (PEP 3333)."""
-    return quote(script_name, safe="/;=,", encoding="latin-1") if script_name else ""
+        return self._images.respond(environ, start_response, self._prefix)
 
 
 def send(answer: Answer, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

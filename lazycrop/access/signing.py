@@ -37,7 +37,7 @@ class Signer:
         right = [hmac.compare_digest(_signature(key, asked.derivative, expires).encode(), given) for key in self._keys]
         if not any(right):
             raise Forbidden("The signature of this URL is wrong; take the URL as the application gives it.")
-        if expires and (asked.until is None or asked.until < time.time()):
+        if expires and (asked.expires_at is None or asked.expires_at < time.time()):
             raise Forbidden("The signature of this URL has expired; take a new URL from the application.")
         return True
 

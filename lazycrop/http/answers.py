@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -43,6 +42,26 @@ class AnswerSettings:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an answer came about.
+
+    ``status``: as Cache-Status (RFC 9211) says it. ``key``: of the stored object that the answer leads to, or is.
+    ``shared``: it is as good for any other client that asks for this URL. ``fresh_until``: when its record has to be
+    looked at again, ``expires``: when its URL does; both in Unix time.
+    """
+
+    status: str = "fwd=bypass"
+    key: str | None = None
+    shared: bool = True
+    fresh_until: float = 0.0
+    expires: int | None = None
+
+    @property
+    def header(self) -> tuple[str, str]:
+        return "Cache-Status", f"lazycrop; {self.status}"
+
+
 @dataclass(slots=True)
 class Answer:
     """A response that no framework has seen yet.
@@ -54,6 +73,7 @@ class Answer:
     status: int
     headers: list[tuple[str, str]]
     body: bytes | BinaryIO = b""
+    outcome: Outcome = Outcome()
 
     @property
     def reason(self) -> str:
@@ -62,6 +82,17 @@ class Answer:
     def header(self, name: str) -> str | None:
         """The first value under ``name``, which is compared without regard to case."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    def explain(self, seconds: Mapping[str, float]) -> None:
+        """Say in its headers how it came about, and how many ``seconds`` each stage took."""
+        timing = ", ".join(f"{name};dur={duration * 1000:.2f}" for name, duration in seconds.items())
+        self.headers += [self.outcome.header, ("Server-Timing", timing or "lookup;dur=0.00")]
+
+    def without_body(self) -> Answer:
+        """The answer to a HEAD."""
+        self.close()
+        self.body = b""
+        return self
 
     def close(self) -> None:
         """Close the body where it is a file; needed only where the body is not sent."""
@@ -74,7 +105,7 @@ class Freshness:
     """What every cacheable answer of one URL says of itself.
 
     ``etag``: quoted. ``varies``: the format was chosen by Accept. ``brief``: a better format is being made.
-    ``until``: when the URL's signature expires, in Unix time; nobody is to keep the answer for longer.
+    ``expires``: when the URL does, in Unix time; nobody is to keep the answer for longer.
     """
 
     etag: str
@@ -83,13 +114,13 @@ class Freshness:
     max_age: int
     varies: bool = False
     brief: bool = False
-    until: int | None = None
+    expires: int | None = None
 
     def headers(self) -> list[tuple[str, str]]:
         if self.brief:
             control = _SOON
-        elif self.until is not None:
-            control = f"private, max-age={max(0, min(self.max_age, self.until - int(time.time())))}"
+        elif self.expires is not None:
+            control = f"private, max-age={max(0, min(self.max_age, self.expires - int(time.time())))}"
         elif self.versioned:
             control = IMMUTABLE
         else:
@@ -102,17 +133,18 @@ class Freshness:
         return [*headers, ("Vary", "Accept")] if self.varies else headers
 
 
-def picture(body: bytes | BinaryIO, length: int | None, format: str, freshness: Freshness) -> Answer:
+def picture(body: bytes | BinaryIO, length: int | None, format: str, freshness: Freshness, outcome: Outcome) -> Answer:
     """200 with a picture. ``length``: bytes of the whole picture; None (HEAD only) when it is not made yet."""
     headers = [("Content-Type", CONTENT_TYPES[format])]
     if length is not None:
         headers.append(("Content-Length", str(length)))
-    return Answer(200, [*headers, *freshness.headers(), *_SECURITY], body)
+    return Answer(200, [*headers, *freshness.headers(), *_SECURITY], body, outcome)
 
 
-def redirect(location: str, status: int, freshness: Freshness) -> Answer:
+def redirect(location: str, status: int, freshness: Freshness, outcome: Outcome) -> Answer:
     """To the stored object. ``location``: absolute."""
-    return Answer(status, [("Location", location), ("Content-Length", "0"), *freshness.headers(), *_SECURITY])
+    headers = [("Location", location), ("Content-Length", "0"), *freshness.headers(), *_SECURITY]
+    return Answer(status, headers, b"", outcome)
 
 
 def elsewhere(location: str) -> Answer:
@@ -120,8 +152,8 @@ def elsewhere(location: str) -> Answer:
     return Answer(302, [("Location", location), ("Content-Length", "0"), ("Cache-Control", "no-store"), *_SECURITY])
 
 
-def not_modified(freshness: Freshness) -> Answer:
-    return Answer(304, [*freshness.headers(), *_SECURITY])
+def not_modified(freshness: Freshness, outcome: Outcome) -> Answer:
+    return Answer(304, [*freshness.headers(), *_SECURITY], b"", outcome)
 
 
 def sooner(headers: list[tuple[str, str]], seconds: int) -> list[tuple[str, str]]:
@@ -147,41 +179,4 @@ def error(error: LazyCropError, *, varies: bool = False) -> Answer:
         headers.append(("Retry-After", str(error.retry_after)))
     if varies:
         headers.append(("Vary", "Accept"))
-    return Answer(error.status, [*headers, *_SECURITY], body)
-
-
-@dataclass(slots=True)
-class Trace:
-    """How one answer came about, for its Server-Timing and Cache-Status (RFC 9211) headers.
-
-    ``stored``: the key of the object that it redirects to, or is. ``varies``: the format is chosen by Accept.
-    ``until``: when its signature expires, in Unix time. ``fresh_until``: when the record has to be looked at again.
-    """
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    status: str = "fwd=bypass"
-    stored: str | None = None
-    varies: bool = False
-    until: int | None = None
-    fresh_until: float = 0.0
-
-    @contextmanager
-    def measure(self, name: str) -> Iterator[None]:
-        """Add the time inside the block to ``name``, which is one of lookup, fetch, decode, resize, encode, enqueue."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(name, time.perf_counter() - start)
-
-    def add(self, name: str, seconds: float) -> None:
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-
-    @property
-    def cache_status(self) -> tuple[str, str]:
-        return "Cache-Status", f"lazycrop; {self.status}"
-
-    def headers(self) -> list[tuple[str, str]]:
-        seconds = self.seconds or {"lookup": 0.0}
-        timing = ", ".join(f"{name};dur={duration * 1000:.2f}" for name, duration in seconds.items())
-        return [self.cache_status, ("Server-Timing", timing)]
+    return Answer(error.status, [*headers, *_SECURITY], body, Outcome(f"fwd=bypass; detail={error.code}"))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lazycrop.caches.process import ProcessCache
-from lazycrop.http.answers import Answer, Trace, sooner
+from lazycrop.http.answers import Answer, sooner
 from lazycrop.options import option
 
 Headers = Sequence[tuple[str, str]]
@@ -57,27 +57,32 @@ class Shortcuts:
         shortcut = self.table.get((path, query))
         return shortcut if shortcut is not None and shortcut.until > time.monotonic() else None
 
-    def keep(self, table: Table, url: tuple[str, str], answer: Answer, trace: Trace) -> None:
+    def redirect(self, path: str, query: str) -> Shortcut | None:
+        """The answer to a plain GET of this URL, where it is a redirect that was given a moment ago. Never blocks."""
+        shortcut = self.get(path, query)
+        return shortcut if shortcut is not None and shortcut.key is None else None
+
+    def keep(self, table: Table, url: tuple[str, str], answer: Answer) -> None:
         """Keep an answer for a stored size while its record is fresh; of a URL that expires, a tenth of what is left.
 
         ``table``: the one that there was when the request came in. After :meth:`forget` it is another one, and what was
         found out before that is lost with the old one.
         """
-        now = time.time()
-        seconds = min(self._settings.shortcut_seconds, trace.fresh_until - now)
-        if trace.until is not None:  # Its max-age has to be right until the end of that time.
-            seconds = min(seconds, (trace.until - now) / 10)
-        if seconds <= 0 or len(url[0]) + len(url[1]) > _LONGEST:
+        outcome, now = answer.outcome, time.time()
+        seconds = min(self._settings.shortcut_seconds, outcome.fresh_until - now)
+        if outcome.expires is not None:  # Its max-age has to be right until the end of that time.
+            seconds = min(seconds, (outcome.expires - now) / 10)
+        if outcome.key is None or not outcome.shared or seconds <= 0 or len(url[0]) + len(url[1]) > _LONGEST:
             return
         while len(table) >= self._settings.shortcuts:
             try:
                 table.pop(next(iter(table)), None)
             except (StopIteration, RuntimeError):  # Another thread changed the table.
                 return
-        headers = [*answer.headers, trace.cache_status]
-        if trace.until is not None:
+        headers = [*answer.headers, outcome.header]
+        if outcome.expires is not None:
             headers = sooner(headers, math.ceil(seconds))
-        key = trace.stored if answer.body else None
+        key = outcome.key if answer.body else None
         length = int(answer.header("Content-Length") or 0)
         table[url] = Shortcut(answer.status, headers, key, length, time.monotonic() + seconds)
 

@@ -1,400 +1,346 @@
-"""Library: what images there are. Their records, and how they come and go."""
+"""Versions: how an image is stored, replaced and purged, by any number of processes at once.
+
+An image is what ``<id>/image.json`` says: a record, or a tombstone once it was purged. Both have a number, the image's
+latest version then, and **of two the higher number is right; of equal numbers the tombstone is**. A number is never
+used twice (but after ``purge(forget=True)``), so that what is below a version's folder comes from one picture.
+
+To store is six steps. After which of them who may see what:
+
+1. *Number*: one more than the highest of what the image is, and of the folders that are there.
+2. *Claim*: put ``-claim-<token>`` into the version's folder, then list it. Whoever finds anything but its own claim there
+   takes the claim back and tries the next number; so of two that put theirs at once at most one stays, whatever the
+   server does with conditional puts. Nobody sees the version yet.
+3. *Origin and mezzanines* are put. Nobody sees the version yet. If one fails, all of them and the claim are deleted.
+4. *Own record* of the second and later versions: ``<id>/v2/image.json``. URLs with the version in them can see it, and
+   others that store or purge take it for stored.
+5. *Current*: put ``<id>/image.json``, unless something of a higher number is there. Then look again, and put what is
+   right now; so does everybody who has put something there, so that the last one to look leaves the right one. From
+   here on everybody sees the version (processes with a cache of their own: within ``record_seconds``).
+6. *Unclaim*. Whoever finds an earlier claim of somebody else still there waits until it is gone or old, and looks once
+   more: its owner may be about to put something lower, and may be killed before it looks again.
+
+If the answer to step 4 or 5 is lost, the image is read once more: if it is this version, the store took place. If that
+cannot be found out, everything stays.
+
+To purge is to put a tombstone by the same rule, and then to delete the records and all objects of versions up to its
+number. A version that is claimed and not current is left alone: its store was under way when the purge began, and comes
+after it, or finds the tombstone at its end and deletes what it has put. Whatever a killed process leaves has a number
+that is used up, so it is never mixed with anything, and the next store or purge of the image sweeps it.
+
+Where processes share a cache, a lease keeps stores and purges of one image one after the other; all of the above holds
+without it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
-from pathlib import Path
-from typing import BinaryIO, Literal
+from functools import partial
 
-from lazycrop.concurrency.deadlines import left
-from lazycrop.concurrency.singleflight import SingleFlight
-from lazycrop.errors import BadRequest, FetchError, ImageTooLarge, MissingObject, StoreUnavailable, UnknownImage
-from lazycrop.library.state import Known, State
-from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, RECORD, Derivative, check_image_id, folder
-from lazycrop.model.records import BadRecord, Record, record_key
-from lazycrop.model.sizes import Size
+from lazycrop.errors import BadRecord, BadRequest, StoreUnavailable
+from lazycrop.events import Events, Purged, Replaced, Stored
+from lazycrop.library.contents import Contents
+from lazycrop.library.origins import Origins
+from lazycrop.library.records import Records
+from lazycrop.library.renders import Renders
+from lazycrop.library.state import State
+from lazycrop.model import keys
+from lazycrop.model.derivatives import CONTENT_TYPES
+from lazycrop.model.records import Focal, Record, Tombstone
 from lazycrop.pictures.ingest import Prepared, lacks_mezzanines, mezzanines, prepare
-from lazycrop.settings import Config
-from lazycrop.sources.download import describe, fetch
+from lazycrop.pictures.settings import IngestSettings, Limits
 from lazycrop.stores.contract import Store
 
 logger = logging.getLogger(__name__)
 
-Source = str | os.PathLike[str] | bytes | BinaryIO
-Focal = tuple[int, int] | Literal["auto"] | None
-
-_CLAIM = "-claim"  # No name of an image, a size or a version; it is there while a version is written.
-_RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
-_RECORD_WAIT = 10.0  # Seconds for another thread's look at the store.
-_SEEN_LIMIT = 100_000  # Image ids.
-_MEMO_LIMIT = 10_000  # Records.
-_MEMO_SECONDS = 5.0
+_SETTLE_SECONDS = 5.0  # For others who are writing an earlier version at the same time.
+_POLL = 0.05
+_RENDER_WAIT = 60.0  # Seconds for a slot; whoever stores an image waits for longer things.
 
 
-class Library:
-    """The images of one store."""
+class Versions:
+    """Stores and purges the images of one store. ``recipe``: the fingerprint that a new image's record keeps."""
 
-    def __init__(self, store: Store, cache: State, config: Config) -> None:
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        records: Records,
+        origins: Origins,
+        renders: Renders,
+        events: Events,
+        *,
+        limits: Limits,
+        ingest: IngestSettings,
+        recipe: str,
+        lease_seconds: float,
+    ) -> None:
         self._store = store
-        self._cache = cache
-        self._config = config
-        self._flights: SingleFlight[Record] = SingleFlight()
-        # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
-        self._seen: dict[str, tuple[int, str]] = {}
-        # A page asks for one record several times, and the next page for the same ones.
-        self._memo: dict[tuple[str, int | None], tuple[Record, float]] = {}
+        self._state = state
+        self._records = records
+        self._contents = Contents(store, records)
+        self._origins = origins
+        self._renders = renders
+        self._events = events
+        self._limits = limits
+        self._ingest = ingest
+        self._recipe = recipe
+        self._lease_seconds = lease_seconds
 
-    def look(self, asked: Derivative) -> tuple[Derivative, Record, Known]:
-        """The derivative with its version and format, its record, and what the cache knows of it.
+    def store(self, image_id: str, data: bytes, source: str, bound: tuple[int, int], focal: Focal) -> Record:
+        """Store the image in ``data``; returns its record when everything of it is stored. Blocks for all of that.
 
-        One look at the cache, a second one where version or format were not those last seen; the store is asked for the
-        record where the cache has none that is fresh. Raises :class:`~lazycrop.errors.UnknownImage`,
-        :class:`~lazycrop.errors.StoreUnavailable`.
+        ``source``: in a word where it is from. ``bound``: width and height in pixels that it is shrunk to.
         """
-        current = asked.version is None
-        guess = _resolve(asked, *self._seen.get(asked.image_id, (1, "jpg")))
-        known = self._cache.look(guess, current)
-        if known.fresh:
-            record = known.record
-        else:
-            record, _ = self._flights.run(
-                f"{asked.image_id} {asked.version}", lambda: self._refresh(asked, known.record), left(_RECORD_WAIT)
-            )
-            known = replace(known, until=time.time() + self._config.record_seconds)
-        if record is None:
-            raise _unknown(asked)
-        derivative = _resolve(asked, record.version, record.format)
-        if derivative != guess:
-            if len(self._seen) > _SEEN_LIMIT:
-                self._seen.clear()
-            self._seen[asked.image_id] = (record.version, record.format)
-            known = self._cache.look(derivative, current)
-        return derivative, record, replace(known, record=record)
-
-    def record(self, image_id: str, version: int | None = None) -> Record:
-        """What is known of an image, or was a moment ago. Raises :class:`~lazycrop.errors.UnknownImage`."""
-        memo, until = self._memo.get((image_id, version), (None, 0.0))
-        if memo is not None and time.monotonic() < until:
-            return memo
-        _, record, _ = self.look(Derivative(image_id, None, AUTO, version))
-        if len(self._memo) >= _MEMO_LIMIT:
-            self._memo.clear()
-        record = self._with_url(record)
-        self._memo[image_id, version] = (record, time.monotonic() + _MEMO_SECONDS)
-        return record
-
-    def read(self, image_id: str, version: int | None = None) -> Record | None:
-        """The record as the store has it at this moment; None where there is none (of this version)."""
-        try:
-            record = _parsed(self._store.get(record_key(image_id, version), _RECORD_LIMIT))
-        except MissingObject:
-            return None
-        # The first version's record is overwritten by that of the second: both are the image's current one.
-        return record if version in (None, record.version) else None
-
-    def _refresh(self, asked: Derivative, known: Record | None) -> Record:
-        current = asked.version is None
-        try:
-            record = self.read(asked.image_id, asked.version)
-        except StoreUnavailable:
-            if known is None:
-                raise
-            record = known  # An old record is better than none: what is stored can still be redirected to.
-        if record is None:
-            self._cache.remember_missing(asked.image_id, asked.version)
-            raise _unknown(asked)
-        self._cache.remember(record, current)
-        return record
-
-    def has_origin(self, image_id: str, version: int | None) -> bool:
-        """Is there an origin of this version, whatever the records say?"""
-        place = folder(image_id, version)
-        return any(key.startswith(f"{place}origin.") for key in self._store.list(place))
-
-    def store_origin(
-        self, image_id: str, source: Source, bound: str | Size, focal: Focal, trusted: bool = True
-    ) -> Record:
-        """See :meth:`lazycrop.service.LazyCrop.store_origin`."""
-        check_image_id(image_id)
-        _check_focal(focal)
-        box = _bound(bound)
-        data, described = self._read_source(source, trusted)
-        prepared = prepare(data, box, self._config, focal=focal)
+        work = partial(prepare, data, bound, self._limits, self._ingest, focal=focal, reserve=self._renders.memory.use)
+        prepared = self._renders.run(work, _RENDER_WAIT)
         with self._changing(image_id):
-            record, current = self._put(image_id, prepared, described)
-        if current.version > 1:
-            # Somebody may have asked for this very version before it was there; and the first one has no record now.
-            self._cache.remember(record, current=False)
-            self._cache.remember_missing(image_id, 1)
-        self._cache.remember(current, current=True)
-        self._memo.clear()
-        return self._with_url(record)
+            record, current = self._stored(image_id, prepared, source)
+            self._remember(record, current)
+        kind = Replaced if record.version > 1 else Stored
+        self._events.tell(kind(image_id, record.version, record.origin_key, length=record.length))
+        return self._records.with_url(record)
 
     def add_mezzanines(self, image_id: str, version: int) -> None:
-        """Make the mezzanines of an image that was stored without, and say so in its record."""
-        record = self.read(image_id, version)
-        if record is None or not lacks_mezzanines(record, self._config):
+        """Make the mezzanines of an image that was stored without, and say so in its record. Safe to repeat."""
+        record = self._records.read_now(image_id, version)
+        if record is None or not lacks_mezzanines(record, self._ingest):
             return
-        made = mezzanines(self._store.get(record.origin_key, limit=2 * record.length), self._config)
+        work = partial(mezzanines, self._origins.read(record), self._limits, self._ingest, self._renders.memory.use)
+        made = self._renders.run(work, _RENDER_WAIT)
         for mezzanine, data in made:
             self._store.put(record.mezzanine_key(mezzanine), data, CONTENT_TYPES[mezzanine.format])
         with self._changing(image_id):
-            now = self.read(image_id, version)
+            now = self._records.read_now(image_id, version)
             if now is None or now.tag != record.tag:  # Purged or replaced meanwhile: leave nothing behind.
-                self._undo([record.mezzanine_key(mezzanine) for mezzanine, _ in made])
+                self._delete(record.mezzanine_key(mezzanine) for mezzanine, _ in made)
                 return
-            current = self.read(image_id)
-            is_current = current is not None and current.tag == record.tag
             record = replace(now, mezzanines=tuple(mezzanine for mezzanine, _ in made))
             if version > 1:
-                self._put_json(record_key(image_id, version), record)
-            if is_current:
-                self._put_json(record_key(image_id), record)
-        if is_current or version > 1:  # else a second one has taken the place of its record
-            self._cache.remember(record, current=is_current)
+                self._put(keys.record(image_id, version), record)
+            current = self._records.read_now(image_id)
+            if current is not None and current.tag == record.tag:
+                self._remember(record, self._made_current(record))
+            elif version > 1:
+                self._state.remember(record, current=False)
 
-    def lost(self, record: Record) -> UnknownImage:
-        """What to raise for a record whose origin is gone; it is forgotten."""
-        self._cache.forget(record.image_id)
-        self._cache.forget(record.image_id, record.version)
-        return UnknownImage(f"The origin of {record.image_id!r} is gone; store the image again.")
+    def purge(self, image_id: str, version: int | None, forget: bool) -> int:
+        """Delete all of an image, or of one of its former versions; returns how many objects went. Blocks.
 
-    def purge(self, image_id: str, version: int | None = None) -> int:
-        """See :meth:`lazycrop.service.LazyCrop.purge`."""
-        check_image_id(image_id)
-        self._memo.clear()
+        ``forget``: leave not even the number of its last version behind.
+        """
         with self._changing(image_id):
-            # Records go first: without one there is no image, and a job that is under way deletes what it writes.
             if version is None:
-                self._store.delete(record_key(image_id))
-                self._cache.remember_missing(image_id, None)
-                return sum(self._delete_version(image_id, found) for found in self._versions(image_id))
-            current = self.read(image_id)
-            if current is not None and version == current.version:
-                raise BadRequest(
-                    f"Version {version} of {image_id!r} is its current one; store another first, or purge the image."
-                )
-            return self._delete_version(image_id, version)
+                objects = self._purge_all(image_id, forget)
+            else:
+                objects = self._purge_version(image_id, version)
+        self._events.tell(Purged(image_id, version, objects=objects))
+        return objects
+
+    def _purge_all(self, image_id: str, forget: bool) -> int:
+        what_is, numbers = self._contents.what_is(image_id), self._contents.numbers(image_id)
+        latest = what_is.version if what_is else 0
+        under_way = {number for number in numbers if number > latest and self._contents.is_claimed(image_id, number)}
+        last = max(latest, *(numbers - under_way), 0)
+        if last and not (isinstance(what_is, Tombstone) and what_is.version == last):
+            self._made_current(Tombstone(image_id=image_id, version=last, purged_at=_now()))
+        self._state.remember_missing(image_id, None)
+        objects = sum(self._delete_version(image_id, number) for number in sorted(numbers) if number <= last)
+        if forget and not self._contents.numbers(image_id) and isinstance(self._contents.what_is(image_id), Tombstone):
+            self._store.delete(keys.record(image_id))
+        return objects
+
+    def _purge_version(self, image_id: str, version: int) -> int:
+        current = self._contents.what_is(image_id)
+        if isinstance(current, Record) and version == current.version:
+            raise BadRequest(
+                f"Version {version} of {image_id!r} is its current one; store another first, or purge the image."
+            )
+        return self._delete_version(image_id, version)
 
     def _delete_version(self, image_id: str, version: int) -> int:
-        place = folder(image_id, version)
+        """Delete all objects of a version, its record first; returns how many others there were."""
         if version > 1:
-            self._store.delete(record_key(image_id, version))
-        self._cache.remember_missing(image_id, version)
-        keys = [key for key in self._store.list(place) if not key.endswith("/") and key != f"{image_id}/{RECORD}"]
-        for key in keys:
+            self._store.delete(keys.record(image_id, version))
+        self._state.remember_missing(image_id, version)
+        found = self._contents.objects(image_id, version)
+        for key in found:
             self._store.delete(key)
-        return len(keys)
-
-    def _versions(self, image_id: str) -> list[int]:
-        place = folder(image_id, 1)
-        folders = [key[len(place) :].rstrip("/") for key in self._store.list(place) if key.endswith("/")]
-        return [1, *(int(name[1:]) for name in folders if name[:1] == "v" and name[1:].isdecimal())]
-
-    def _read_source(self, source: Source, trusted: bool) -> tuple[bytes, str]:
-        """The bytes, and in a word where they are from: never a query string, credentials or a folder."""
-        if isinstance(source, str | os.PathLike) and not trusted and "://" not in str(source):
-            raise FetchError("The source is no URL; one begins with https:// or http://.")
-        limit = self._config.download_bytes
-        if isinstance(source, bytes):
-            data, described = source, "bytes"
-        elif isinstance(source, str) and "://" in source:
-            return fetch(source, self._config), describe(source)
-        elif isinstance(source, str | os.PathLike):
-            path = Path(source)
-            try:
-                with path.open("rb") as file:
-                    data, described = file.read(limit + 1), path.name
-            except OSError as error:
-                raise FetchError(f"The file {path.name!r} cannot be read: {error.strerror}.") from error
-        else:
-            data, described = source.read(limit + 1), "a file"
-        if len(data) > limit:
-            raise ImageTooLarge(f"The image has more than {limit:,} bytes, which is the limit ('download_bytes').")
-        return data, described
+        return len(found)
 
     @contextmanager
     def _changing(self, image_id: str) -> Iterator[None]:
-        """One store or purge of an image at a time, as far as a lease can say so."""
-        name = f"changing {image_id}"
-        deadline = time.monotonic() + self._config.lease_seconds
-        while (token := self._cache.lease(image_id, name)) is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        try:
-            yield
-        finally:
-            if token is not None:
-                self._cache.release(image_id, name, token)
+        """One store or purge of an image at a time, as far as a lease can say so. Blocks for as long as one lasts."""
+        until = time.monotonic() + self._lease_seconds
+        while True:
+            with self._state.lease(image_id, f"changing {image_id}") as lease:
+                if lease.ours or time.monotonic() >= until:
+                    self._records.forget_recent()
+                    try:
+                        yield
+                    finally:
+                        self._records.forget_recent()
+                    return
+            time.sleep(_POLL)
 
-    def _put(self, image_id: str, prepared: Prepared, source: str) -> tuple[Record, Record]:
-        """Put origin and mezzanines, then the record; of a failure nothing stays. Returns it, and the current one."""
-        with self._claimed(image_id) as version:
-            record = _record(image_id, version, prepared, source)
-            objects = {
-                record.mezzanine_key(one): (data, CONTENT_TYPES[one.format]) for one, data in prepared.mezzanines
-            }
-            objects[record.origin_key] = (prepared.data, CONTENT_TYPES[record.format])
-            put: list[str] = []  # What failed is of them: a put may succeed although its answer is lost.
-            try:
-                for key, (data, content_type) in objects.items():
-                    put.append(key)
-                    self._store.put(key, data, content_type)
-            except BaseException:
-                self._undo(put)
-                raise
-            if version > 1:
-                put.append(record_key(image_id, version))
-            try:
-                return record, self._put_record(record)
-            except BaseException as error:
-                landed = self._landed(record)
-                if landed and isinstance(error, StoreUnavailable):
-                    return record, record
-                if landed is False:
-                    self._undo(put)
-                raise
+    def _remember(self, record: Record, current: Record | Tombstone) -> None:
+        if current.version > 1:
+            # Somebody may have asked for this very version before it was there; and the first one has no record now.
+            self._state.remember(record, current=False)
+            self._state.remember_missing(record.image_id, 1)
+        if isinstance(current, Record):
+            self._state.remember(current, current=True)
+
+    def _stored(self, image_id: str, prepared: Prepared, source: str) -> tuple[Record, Record | Tombstone]:
+        """All six steps; returns the record, and what the image is then."""
+        what_is, numbers = self._contents.what_is(image_id), self._contents.numbers(image_id)
+        latest = what_is.version if what_is else 0
+        self._sweep(image_id, what_is, numbers)
+        with self._claimed(image_id, max(latest, *numbers, 0) + 1) as version:
+            record = self._record(image_id, version, prepared, source)
+            self._put_objects(record, prepared)
+            current = self._landed(record)
+        for number in range(latest + 1, version):
+            self._await(image_id, number)
+        if version > latest + 1:
+            current = self._made_current(record)
+        if isinstance(current, Tombstone):  # purged since, by somebody who could not see all of it
+            self._delete_version(image_id, version)
+        return record, current
 
     @contextmanager
-    def _claimed(self, image_id: str) -> Iterator[int]:
-        """A version that nobody else is writing, and of which nothing is left that could be taken for its own.
-
-        The lease may be lost, and a purge may have failed halfway; two pictures must not mix in one version.
-        """
-        version = self._next_version(image_id)
+    def _claimed(self, image_id: str, version: int) -> Iterator[int]:
+        """This version or a later one, which nobody else is writing, and of which nothing is left from before."""
         while True:
-            place = folder(image_id, version)
-            claim = f"{place}{_CLAIM}"
-            if self._store.put(claim, b"", "text/plain", new=True):
-                try:
-                    free = all(key == claim or key.endswith("/") for key in self._store.list(place))
-                except BaseException:
-                    self._undo([claim])
-                    raise
-                if free:
-                    break
-                self._undo([claim])
+            claim = keys.claim(image_id, version, secrets.token_hex(8))
+            try:
+                self._store.put(claim, str(int(time.time())).encode(), "text/plain")
+                is_alone = self._contents.objects(image_id, version) == [claim]
+                if is_alone:
+                    yield version
+                    return
+            finally:
+                self._delete([claim])
             version += 1
+
+    def _put_objects(self, record: Record, prepared: Prepared) -> None:
+        """Put origin and mezzanines; of a failure nothing stays."""
+        objects = {record.mezzanine_key(one): (data, one.format) for one, data in prepared.mezzanines}
+        objects[record.origin_key] = (prepared.data, record.format)
+        put: list[str] = []  # What failed is among them: a put may succeed although its answer is lost.
         try:
-            yield version
-        finally:
-            self._undo([claim])
+            for key, (data, format) in objects.items():
+                put.append(key)
+                self._store.put(key, data, CONTENT_TYPES[format])
+        except BaseException:
+            self._delete(reversed(put))
+            raise
 
-    def _next_version(self, image_id: str) -> int:
-        with suppress(BadRecord):
-            if (current := self.read(image_id)) is not None:
-                return current.version + 1
-        # Whatever a purge or a record that cannot be read has left, its keys are not used again.
-        versions = self._versions(image_id)
-        return 1 if versions == [1] else max(versions) + 1
+    def _landed(self, record: Record) -> Record | Tombstone:
+        """Put its own record, and what the image is now; returns that. Of a failure nothing stays, unless it landed."""
+        try:
+            if record.version > 1:
+                self._put(keys.record(record.image_id, record.version), record)
+            return self._made_current(record)
+        except BaseException as error:
+            try:
+                what_is = self._contents.what_is(record.image_id)
+            except StoreUnavailable as unknown:
+                logger.warning("whether %s was stored is not known: %s", record.origin_key, unknown)
+                raise error from None
+            if what_is == record and isinstance(error, StoreUnavailable):
+                return record
+            if what_is != record:
+                self._undo(record)
+            raise
 
-    def _put_record(self, record: Record) -> Record:
-        """Put it in its own place and, unless there is a later one, in the current one's; returns the current one.
+    def _undo(self, record: Record) -> None:
+        """Delete a version that failed. Somebody may have taken its record for that of a stored one: then not any more."""
+        with suppress(StoreUnavailable):
+            self._delete_version(record.image_id, record.version)
+            if self._contents.what_is(record.image_id) == record:
+                nothing = Tombstone(image_id=record.image_id, version=0, purged_at="")
+                right = self._right(nothing)
+                if right is nothing:
+                    self._store.delete(keys.record(record.image_id))
+                else:
+                    self._put(keys.record(record.image_id), right)
 
-        Whoever stores at the same time without a common cache looks after its last put, too, so that one of them sees
-        the other's record.
-        """
-        if record.version > 1:
-            self._put_json(record_key(record.image_id, record.version), record)
-        current = self._latest(record)
+    def _made_current(self, mine: Record | Tombstone) -> Record | Tombstone:
+        """Put what the image is, now that there is ``mine``; returns it. Looks again, as all others do, after each put."""
+        image_id = mine.image_id
+        right = self._right(mine)
         while True:
-            self._put_json(record_key(record.image_id), current)
-            latest = self._latest(current)
-            if latest is current:
-                return current
-            current = latest
+            self._put(keys.record(image_id), right)
+            now = self._right(mine)
+            if now == right:
+                return right
+            right = now
 
-    def _put_json(self, key: str, record: Record) -> None:
-        self._store.put(key, record.to_json(), "application/json", cache_control="no-cache")
-
-    def _latest(self, record: Record) -> Record:
-        """The record of the image's latest version, this one or one that is stored already."""
-        for version in sorted(self._versions(record.image_id), reverse=True):
-            if version <= record.version:
+    def _right(self, mine: Record | Tombstone) -> Record | Tombstone:
+        """Of all that there is the highest number; of equal ones, the tombstone."""
+        what_is = self._contents.what_is(mine.image_id)
+        if isinstance(what_is, Tombstone) and what_is.version >= mine.version:
+            mine = what_is
+        for number in sorted(self._contents.numbers(mine.image_id), reverse=True):
+            if number <= mine.version:
                 break
             with suppress(BadRecord):
-                later = self.read(record.image_id, version)
-                if later is not None and self.has_origin(record.image_id, version):  # and nobody is undoing it
+                if (later := self._records.read_now(mine.image_id, number)) is not None:
                     return later
-        return record
+        return mine
 
-    def _landed(self, record: Record) -> bool | None:
-        """Is this the current record after all? None where nobody can say, for then it stays."""
-        try:
-            current = self.read(record.image_id)
-        except BadRecord:  # which is none of ours
-            return False
-        except StoreUnavailable as error:
-            logger.warning("whether %s was stored is not known: %s", record.origin_key, error)
-            return None
-        return current is not None and current.tag == record.tag
+    def _sweep(self, image_id: str, what_is: Record | Tombstone | None, numbers: Iterable[int]) -> None:
+        """Delete what killed stores and purges have left, once it is certain that they are dead."""
+        latest = what_is.version if what_is else 0
+        for number in numbers:
+            if (number <= latest and isinstance(what_is, Tombstone)) or (
+                number > latest and self._contents.is_abandoned(image_id, number)
+            ):
+                self._delete_version(image_id, number)
 
-    def _undo(self, keys: list[str]) -> None:
-        for key in reversed(keys):
+    def _await(self, image_id: str, version: int) -> None:
+        """Wait until nobody writes this version any more, or for as long as anybody should take for that."""
+        until = time.monotonic() + _SETTLE_SECONDS
+        while self._contents.is_claimed(image_id, version) and time.monotonic() < until:
+            time.sleep(_POLL)
+
+    def _put(self, key: str, what: Record | Tombstone) -> None:
+        self._store.put(key, what.to_json(), "application/json", cache_control="no-cache")
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
             try:
                 self._store.delete(key)
             except StoreUnavailable:
-                logger.warning("after a failed store the object %s is left; nothing refers to it", key)
+                logger.warning("the object %s is left; nothing refers to it", key)
 
-    def _with_url(self, record: Record) -> Record:
-        origin = Derivative(record.image_id, None, record.format, record.version)
-        return replace(record, url=self._store.url(origin.key) or f"{self._config.prefix}/{origin.key}")
-
-
-def _record(image_id: str, version: int, prepared: Prepared, source: str) -> Record:
-    return Record(
-        image_id=image_id,
-        version=version,
-        format=prepared.format,
-        width=prepared.width,
-        height=prepared.height,
-        length=len(prepared.data),
-        sha256=hashlib.sha256(prepared.data).hexdigest(),
-        stored_at=datetime.now(UTC).isoformat(),
-        source=source,
-        frames=prepared.frames,
-        transparent=prepared.transparent,
-        mezzanines=tuple(mezzanine for mezzanine, _ in prepared.mezzanines),
-        placeholder=prepared.placeholder,
-        colour=prepared.colour,
-        focal=prepared.focal,
-    )
-
-
-# A request and its job read one record three times.
-_parsed = lru_cache(maxsize=16)(Record.from_json)
-
-
-def _resolve(asked: Derivative, version: int, kind: str) -> Derivative:
-    return replace(asked, version=asked.version or version, format=kind if asked.format == AUTO else asked.format)
-
-
-def _unknown(asked: Derivative) -> UnknownImage:
-    version = f" in version {asked.version}" if asked.version else ""
-    return UnknownImage(f"There is no image {asked.image_id!r}{version}.")
-
-
-def _check_focal(focal: object) -> None:
-    match focal:
-        case None | "auto":
-            return
-        case (int(x), int(y)) if 0 <= x <= 100 and 0 <= y <= 100:
-            return
-    raise BadRequest(f"The focal point {focal!r} is malformed; it is (x, y) in whole per cent, or 'auto'.")
-
-
-def _bound(bound: str | Size) -> tuple[int, int]:
-    """The box that an origin must fit in, in pixels; a side that is not given does not bind."""
-    size = Size.parse(bound) if isinstance(bound, str) else bound
-    if size != Size(size.width, size.height):
-        raise BadRequest(
-            f"The bound {str(bound)!r} has a fit or options; it is a width and a height alone, like '4000x4000'."
+    def _record(self, image_id: str, version: int, prepared: Prepared, source: str) -> Record:
+        return Record(
+            image_id=image_id,
+            version=version,
+            format=prepared.format,
+            width=prepared.width,
+            height=prepared.height,
+            length=len(prepared.data),
+            sha256=hashlib.sha256(prepared.data).hexdigest(),
+            stored_at=_now(),
+            source=source,
+            frames=prepared.frames,
+            transparent=prepared.transparent,
+            mezzanines=tuple(mezzanine for mezzanine, _ in prepared.mezzanines),
+            placeholder=prepared.placeholder,
+            colour=prepared.colour,
+            focal=prepared.focal,
+            recipe=self._recipe,
         )
-    return size.width or 99_999, size.height or 99_999
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

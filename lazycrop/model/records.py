@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-from lazycrop.errors import LazyCropError
-from lazycrop.model.derivatives import CONTENT_TYPES, RECORD, folder
+from lazycrop.errors import BadRecord, BadRequest
+from lazycrop.model import keys
+from lazycrop.model.keys import CONTENT_TYPES
 
-
-class BadRecord(LazyCropError):
-    """A stored record cannot be read: it was cut, or written by something else."""
-
-    code = "bad-record"
+Focal = tuple[int, int] | Literal["auto"] | None
+"""Where the subject is: per cent of width and height, or to be looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Record:
     ``stored_at``: when, in ISO 8601, UTC. ``source``: from where, without query and credentials.
     ``frames``: more than 1 for an animation. ``transparent``: some pixel may be.
     ``placeholder``: a data URI, None when not made. ``colour``: the dominant colour, ``rrggbb``.
-    ``focal``: where the subject is, per cent of width and height. ``url``: of the origin; not stored.
+    ``focal``: where the subject is, per cent of width and height. ``recipe``: the fingerprint of the settings by which
+    sizes were made when it was stored. ``url``: of the origin; not stored.
     """
 
     image_id: str
@@ -55,19 +56,20 @@ class Record:
     placeholder: str | None = None
     colour: str | None = None
     focal: tuple[int, int] | None = None
+    recipe: str = ""
     url: str = ""
 
     @property
     def folder(self) -> str:
         """Where this version's objects are, with a slash at the end."""
-        return folder(self.image_id, self.version)
+        return keys.folder(self.image_id, self.version)
 
     @property
     def origin_key(self) -> str:
-        return f"{self.folder}origin.{self.format}"
+        return keys.origin(self.image_id, self.version, self.format)
 
     def mezzanine_key(self, mezzanine: Mezzanine) -> str:
-        return f"{self.folder}mezzanine-{mezzanine.edge}.{mezzanine.format}"
+        return keys.mezzanine(self.image_id, self.version, mezzanine.edge, mezzanine.format)
 
     @property
     def tag(self) -> str:
@@ -82,14 +84,17 @@ class Record:
 
     def _is_sound(self) -> bool:
         """Are the parts of the types and values that all else relies on? Others may write to the bucket."""
-        numbers = (self.version, self.width, self.height, self.length, self.frames)
+        numbers = [self.version, self.width, self.height, self.length, self.frames]
+        numbers += [n for one in self.mezzanines for n in (one.edge, one.width, one.height, one.length)]
         kinds = (self.format, *(mezzanine.format for mezzanine in self.mezzanines))
-        edges = [n for one in self.mezzanines for n in (one.edge, one.width, one.height, one.length)]
+        texts = (self.image_id, self.sha256, self.stored_at, self.source, self.recipe)
         return (
-            all(type(number) is int and number > 0 for number in (*numbers, *edges))
+            all(type(number) is int and 0 < number < _LARGEST for number in numbers)
             and all(kind in CONTENT_TYPES for kind in kinds)
-            and all(isinstance(text, str) for text in (self.image_id, self.sha256, self.stored_at, self.source))
+            and all(isinstance(text, str) for text in texts)
             and all(isinstance(text, str | None) for text in (self.placeholder, self.colour))
+            and isinstance(self.transparent, bool)
+            and (self.focal is None or all(0 <= part <= 100 for part in self.focal))
         )
 
     def to_json(self) -> bytes:
@@ -104,27 +109,70 @@ class Record:
     def from_json(cls, data: bytes) -> Record:
         """The reverse of :meth:`to_json`. Unknown names are ignored: a newer release may have written them.
 
-        Raises :class:`BadRecord`.
+        Raises :class:`~lazycrop.errors.BadRecord`.
         """
-        try:
-            content: dict[str, Any] = json.loads(data)
-            content = {name: value for name, value in content.items() if name in _STORED}
-            content["mezzanines"] = tuple(Mezzanine(**m) for m in content.get("mezzanines", ()))
-            if content.get("focal") is not None:
-                x, y = content["focal"]
-                content["focal"] = (int(x), int(y))
-            record = cls(**content)
-            if not record._is_sound():
-                raise ValueError
-            record.modified
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise BadRecord("A stored record is not readable; store the image again.") from error
+        with _reading():
+            return cls._of(json.loads(data))
+
+    @classmethod
+    def _of(cls, content: dict[str, Any]) -> Record:
+        content = {name: value for name, value in content.items() if name in _STORED}
+        content["mezzanines"] = tuple(Mezzanine(**m) for m in content.get("mezzanines", ()))
+        if content.get("focal") is not None:
+            x, y = content["focal"]
+            content["focal"] = (int(x), int(y))
+        record = cls(**content)
+        if not record._is_sound():
+            raise ValueError
+        record.modified
         return record
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tombstone:
+    """What is left of an image that was purged: the number of its last version, which is never used again.
+
+    ``purged_at``: when, in ISO 8601, UTC.
+    """
+
+    image_id: str
+    version: int
+    purged_at: str
+
+    def to_json(self) -> bytes:
+        return json.dumps({"image_id": self.image_id, "purged": self.version, "purged_at": self.purged_at}).encode()
+
+
+def read(data: bytes) -> Record | Tombstone:
+    """What an image is now, from the object that says so. Raises :class:`~lazycrop.errors.BadRecord`."""
+    with _reading():
+        content = json.loads(data)
+        if "purged" not in content:
+            return Record._of(content)
+        image_id, version, purged_at = (content[name] for name in ("image_id", "purged", "purged_at"))
+        if type(version) is not int or not 0 < version < _LARGEST or not isinstance(image_id, str):
+            raise ValueError
+        return Tombstone(image_id=image_id, version=version, purged_at=str(purged_at))
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Anything may be in an object: cut, deeply nested, with numbers and dates beyond all bounds."""
+    try:
+        yield
+    except (ArithmeticError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        raise BadRecord("A stored record is not readable; store the image again.") from error
+
+
 _STORED = frozenset(field.name for field in fields(Record)) - {"url"}
+_LARGEST = 1 << 53  # of the whole numbers that every reader of JSON agrees on (RFC 8259, 6)
 
 
-def record_key(image_id: str, version: int | None = None) -> str:
-    """Where a record is: the current one, or (from the second on) that of a version."""
-    return f"{folder(image_id, version)}{RECORD}"
+def check_focal(focal: object) -> None:
+    """Raises :class:`~lazycrop.errors.BadRequest`."""
+    match focal:
+        case None | "auto":
+            return
+        case (int(x), int(y)) if 0 <= x <= 100 and 0 <= y <= 100:
+            return
+    raise BadRequest(f"The focal point {focal!r} is malformed; it is (x, y) in whole per cent, or 'auto'.")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cmp_to_key
 from typing import Literal, cast
 
-from lazycrop.errors import BadSize
+from lazycrop.errors import BadRequest, BadSize
 
 Fit = Literal["inside", "cover", "contain", "fill"]
 
@@ -157,3 +157,13 @@ def _compare(one: tuple[int, int], other: tuple[int, int]) -> int:
 
 def _times(side: int, ratio: tuple[int, int]) -> int:
     return max(1, (2 * side * ratio[0] + ratio[1]) // (2 * ratio[1]))
+
+
+def read_bound(bound: str | Size) -> tuple[int, int]:
+    """The box that an origin must fit in, in pixels; a side that is not given does not bind. Raises BadRequest."""
+    size = Size.parse(bound) if isinstance(bound, str) else bound
+    if size != Size(size.width, size.height):
+        raise BadRequest(
+            f"The bound {str(bound)!r} has a fit or options; it is a width and a height alone, like '4000x4000'."
+        )
+    return size.width or 99_999, size.height or 99_999

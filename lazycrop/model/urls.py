@@ -37,7 +37,7 @@ class Asked:
     expires: str | None = None
 
     @property
-    def until(self) -> int | None:
+    def expires_at(self) -> int | None:
         """When the signature expires, in Unix time; None where it does not, or there is none."""
         return int(self.expires) if self.expires and _TIME.fullmatch(self.expires) else None
 

@@ -1,0 +1,117 @@
+"""Build: the parts that settings name, each made once and handed to those who need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lazycrop.access.decision import Access
+from lazycrop.access.policy import Policy
+from lazycrop.caches.contract import KeyValue
+from lazycrop.caches.layered import Layered
+from lazycrop.caches.memcached import Memcached
+from lazycrop.caches.process import ProcessCache
+from lazycrop.caches.sealed import Sealed
+from lazycrop.errors import ConfigurationError
+from lazycrop.events import Events
+from lazycrop.library.jobs import MEZZANINES, STORE, Jobs
+from lazycrop.library.making import Maker
+from lazycrop.library.origins import Origins
+from lazycrop.library.records import Records
+from lazycrop.library.renders import Renders
+from lazycrop.library.state import LARGEST, State
+from lazycrop.library.storing import Storing
+from lazycrop.library.versions import Versions
+from lazycrop.queues.brokers import BrokerQueue
+from lazycrop.queues.contract import EMBEDDED, INLINE, Actor, Queue, QueueSettings
+from lazycrop.queues.embedded import EmbeddedQueue
+from lazycrop.queues.inline import InlineQueue
+from lazycrop.settings import Config
+from lazycrop.stores.guarded import Guarded
+from lazycrop.stores.places import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that a LazyCrop is made of."""
+
+    policy: Policy
+    access: Access
+    store: Guarded
+    state: State
+    records: Records
+    origins: Origins
+    renders: Renders
+    jobs: Jobs
+    maker: Maker
+    versions: Versions
+    events: Events
+
+
+def build(config: Config) -> Parts:
+    """Make the parts and connect them. Connects to nothing outside, starts no thread. Raises ConfigurationError."""
+    events, policy = Events(), Policy(config.policy)
+    store = open_store(config.store)
+    state = open_state(config, store)
+    origins = Origins(store, config.prefix)
+    records = Records(store, state, origins, config.recipe, config.cache.record_seconds)
+    renders = Renders(state, events, config.recipe, config.limits, config.renders)
+    versions = Versions(
+        *(store, state, records, origins, renders, events),
+        limits=config.limits,
+        ingest=config.ingest,
+        recipe=config.recipe.whole,
+        lease_seconds=config.cache.lease_seconds,
+    )
+    storing = Storing(store, state, records, origins, renders, versions, policy, config.recipe, events)
+    actors: dict[str, Actor] = {STORE: storing.store, MEZZANINES: storing.add_mezzanines}
+    jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors))
+    if not isinstance(config.queue.broker, str):
+        jobs.queue  # An application's own broker knows the actors from the start.
+    return Parts(
+        policy=policy,
+        access=Access(policy, config.policy.secret),
+        store=store,
+        state=state,
+        records=records,
+        origins=origins,
+        renders=renders,
+        jobs=jobs,
+        maker=Maker(store, state, records, origins, renders, jobs, config),
+        versions=versions,
+        events=events,
+    )
+
+
+def open_state(config: Config, store: Guarded) -> State:
+    """What is known of this store's images; what is known of another store's is never taken for it."""
+    shared, local = open_shared_cache(config, store), ProcessCache(config.cache.cache_bytes)
+    cache: KeyValue = local if shared is None else Layered(shared, local)
+    largest = config.cache.cache_bytes // 4 if shared is None else LARGEST
+    secret = config.policy.secret[0] if config.policy.secret else ""
+    return State(Sealed(cache, repr(store), secret), config.cache, largest, config.recipe.fingerprint)
+
+
+def open_shared_cache(config: Config, store: Guarded) -> KeyValue | None:
+    """The cache that several processes have in common, if there is one."""
+    cache = config.cache
+    shared: KeyValue | None = cache.cache
+    if shared is None and cache.memcached:
+        shared = Memcached(cache.memcached, seconds=cache.memcached_seconds, rest_seconds=cache.memcached_rest_seconds)
+    if shared is not None and not store.is_named:
+        raise ConfigurationError(
+            f"{store!r} does not say where it is: give its class a __repr__ that names its place, alike in every "
+            "process, so that processes can share a cache of it."
+        )
+    return shared
+
+
+def open_queue(settings: QueueSettings, actors: Mapping[str, Actor]) -> Queue:
+    """The queue that ``settings.broker`` names, with ``actors`` by name on it."""
+    if isinstance(settings.broker, Queue):
+        return settings.broker
+    if settings.broker == INLINE:
+        return InlineQueue(actors)
+    if settings.broker == EMBEDDED:
+        return EmbeddedQueue(settings, actors)
+    return BrokerQueue(settings, actors)

@@ -1,0 +1,89 @@
+"""Events: what happened, told once by those who know it, heard by whoever listens.
+
+A listener is called after the fact, in the process and on the thread where it happened, with names and numbers only.
+Whatever it raises is logged and changes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lazycrop.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """``image_id`` and ``version``: whose; ``key``: of the object in the store that it is about, if it is about one."""
+
+    image_id: str
+    version: int | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Event):
+    """An image was stored (``key`` is its origin's), or a size of one."""
+
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced(Stored):
+    """An image was stored under an id that had one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered(Event):
+    """A size was made. ``seconds``: from its first byte read to its last byte encoded."""
+
+    length: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Purged(Event):
+    """An image, or one of its versions, was purged of ``objects`` objects."""
+
+    objects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Event):
+    """A size could not be made. ``code``: of the error."""
+
+    code: str = ""
+
+
+KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in (Stored, Replaced, Rendered, Purged, Failed)}
+"""What can be listened for, by name."""
+
+
+class Events:
+    """Who listens for what."""
+
+    def __init__(self) -> None:
+        self._calls: dict[type[Event], tuple[Callable[[Any], object], ...]] = {}
+
+    def on(self, name: str, call: Callable[[Any], object]) -> None:
+        """Have ``call(event)`` called for each event of this name, a key of KINDS; raises ConfigurationError."""
+        if name not in KINDS:
+            near = difflib.get_close_matches(name, KINDS, 1, 0.0)[0]
+            raise ConfigurationError(
+                f"There is no event {name!r}; did you mean {near!r}? There are {', '.join(KINDS)}."
+            )
+        kind = KINDS[name]
+        self._calls[kind] = (*self._calls.get(kind, ()), call)
+
+    def tell(self, event: Event) -> None:
+        """Tell all who listen for it. Raises nothing."""
+        for call in self._calls.get(type(event), ()):
+            try:
+                call(event)
+            except Exception:
+                logger.exception("a listener failed at %r", event)

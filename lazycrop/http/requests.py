@@ -1,0 +1,66 @@
+"""Request: what a request says, whatever server or framework it came through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a request says.
+
+    ``path``: the part of the URL's path below the prefix (``/cat/200x100.jpg``), as WSGI has it: percent-decoded, and
+    read as latin-1. ``query``: the raw query string. ``accept``, ``if_none_match``, ``if_modified_since``: headers as
+    they came. ``mount``: where the images are mounted, percent-encoded; the setting ``prefix`` when None. ``redirect``:
+    False asks for what is stored itself, whatever the settings say.
+    """
+
+    path: str
+    query: str = ""
+    method: str = "GET"
+    accept: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+    mount: str | None = None
+    redirect: bool = True
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, Any], prefix: str = "") -> Request:
+        """Of a WSGI environ whose PATH_INFO begins with ``prefix``."""
+        get = environ.get
+        return cls(
+            path=get("PATH_INFO", "")[len(prefix) :],
+            query=get("QUERY_STRING", ""),
+            method=environ["REQUEST_METHOD"],
+            accept=get("HTTP_ACCEPT"),
+            if_none_match=get("HTTP_IF_NONE_MATCH"),
+            if_modified_since=get("HTTP_IF_MODIFIED_SINCE"),
+            mount=mount(environ, prefix),
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """A GET without conditions: what another client was answered is as good for this one."""
+        plain = self.method == "GET" and self.redirect
+        return plain and self.if_none_match is None and self.if_modified_since is None
+
+
+def is_plain(environ: Mapping[str, Any]) -> bool:
+    """The same of a WSGI environ, of which nothing has been made yet."""
+    return (
+        environ["REQUEST_METHOD"] == "GET"
+        and "HTTP_IF_NONE_MATCH" not in environ
+        and "HTTP_IF_MODIFIED_SINCE" not in environ
+    )
+
+
+def mount(environ: Mapping[str, Any], prefix: str = "") -> str:
+    """Where images are mounted for a request: SCRIPT_NAME as it was in the URL, and ``prefix``.
+
+    WSGI hands SCRIPT_NAME over decoded, and read as latin-1 (PEP 3333).
+    """
+    script_name = environ.get("SCRIPT_NAME", "")
+    return quote(script_name, safe="/;=,", encoding="latin-1") + prefix if script_name else prefix

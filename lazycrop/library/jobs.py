@@ -1,0 +1,60 @@
+"""Jobs: what is done by actors, on a queue that is opened when the first one is sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from lazycrop.concurrency.forks import Lock
+from lazycrop.model.derivatives import Derivative
+from lazycrop.queues.contract import Actor, Queue
+
+logger = logging.getLogger(__name__)
+
+STORE = "store"
+"""The name of the actor that stores a derivative."""
+
+MEZZANINES = "mezzanines"
+"""The name of the actor that makes the mezzanines of an image that was stored without."""
+
+
+class Jobs:
+    """``actors``: what jobs do, by their names; each may be repeated. ``open_queue``: makes the queue to them."""
+
+    def __init__(self, actors: Mapping[str, Actor], open_queue: Callable[[Mapping[str, Actor]], Queue]) -> None:
+        self.actors = actors
+        self._open_queue = open_queue
+        self._lock = Lock()
+        self._queue: Queue | None = None
+
+    @property
+    def queue(self) -> Queue:
+        """The queue to the actors; opened when first needed."""
+        with self._lock:
+            if self._queue is None:
+                self._queue = self._open_queue(self.actors)
+            return self._queue
+
+    @property
+    def ready(self) -> bool:
+        """False while the broker is left alone, or where there is none. Raises nothing."""
+        try:
+            return self.queue.ready
+        except Exception:  # The picture is never worse for a queue that cannot be opened, whatever it raises.
+            logger.exception("the queue cannot be opened")
+            return False
+
+    def send(self, actor: str, derivative: Derivative) -> bool:
+        """Ask an actor to work on ``derivative``; False when the broker does not take it. Raises nothing."""
+        try:
+            return self.queue.send(actor, derivative.to_message())
+        except Exception:  # as above
+            logger.exception("the job %s for %s could not be queued", actor, derivative.key)
+            return False
+
+    def close(self) -> None:
+        """Let embedded jobs finish and end the queue's threads."""
+        with self._lock:
+            queue, self._queue = self._queue, None
+        if queue is not None:
+            queue.close()

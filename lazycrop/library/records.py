@@ -1,0 +1,198 @@
+"""Records: what is known of an image, and how fresh that is.
+
+There are three ways to ask, and each says how old its answer may be: :meth:`Records.recent` some seconds more than
+:meth:`Records.find`, whose record is at most ``record_seconds`` old (older only while the store is down), and
+:meth:`Records.read_now`.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from lazycrop.concurrency.deadlines import left
+from lazycrop.concurrency.singleflight import SingleFlight
+from lazycrop.errors import BadRecord, MissingObject, StoreUnavailable, UnknownImage
+from lazycrop.library.origins import Origins
+from lazycrop.library.state import Hot, Known, State
+from lazycrop.model import keys, records
+from lazycrop.model.derivatives import AUTO, Derivative
+from lazycrop.model.records import Record, Tombstone
+from lazycrop.pictures.settings import Recipe
+from lazycrop.stores.contract import Store
+
+_RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
+_RECORD_WAIT = 10.0  # Seconds for another thread's look at the store.
+_SEEN_LIMIT = 100_000  # Image ids.
+_RECENT_LIMIT = 10_000  # Records.
+_RECENT_SECONDS = 5.0
+
+_UNKNOWN_RECIPE = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a derivative.
+
+    ``derivative``: with its version and format. ``fresh_until``: until when the record need not be asked for again, in
+    Unix time. ``recipe``: the fingerprint of what its bytes are made by, or the stored ones were. ``stored``: it is
+    known to be in the store.
+    """
+
+    derivative: Derivative
+    record: Record
+    fresh_until: float
+    recipe: str
+    stored: bool
+    hot: Hot | None
+    quarantined: bool
+
+    @property
+    def etag(self) -> str:
+        return self.derivative.etag(self.record.tag, self.recipe)
+
+
+_Recent = dict[tuple[str, int | None], tuple[Record, float]]
+
+
+class Records:
+    """The records of the images of one store."""
+
+    def __init__(self, store: Store, state: State, origins: Origins, recipe: Recipe, record_seconds: int) -> None:
+        self._store = store
+        self._state = state
+        self._origins = origins
+        self._recipe = recipe
+        self._record_seconds = record_seconds
+        self._flights: SingleFlight[Record] = SingleFlight()
+        # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
+        self._seen: dict[str, tuple[int, str]] = {}
+        # A page asks for one record several times, and the next page for the same ones.
+        self._recent: _Recent = {}
+
+    def find(self, asked: Derivative) -> Found:
+        """All that is known of what is asked for. Blocks for the store where the cache has no fresh record.
+
+        One look at the cache, a second one where version or format were not those last seen.
+        Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.StoreUnavailable`.
+        """
+        current = asked.version is None
+        guess = _resolved(asked, *self._seen.get(asked.image_id, (1, "jpg")))
+        known = self._state.look(guess, current)
+        record, fresh_until = known.record, known.fresh_until
+        if not known.fresh:
+            record, _ = self._flights.run(
+                f"{asked.image_id} {asked.version}", lambda: self._refreshed(asked, known.record), left(_RECORD_WAIT)
+            )
+            fresh_until = time.time() + self._record_seconds
+        if record is None:
+            raise _unknown(asked)
+        derivative = _resolved(asked, record.version, record.format)
+        if derivative != guess:
+            self._see(record)
+            known = self._state.look(derivative, current)
+        return self._found(derivative, record, fresh_until, known)
+
+    def recent(self, image_id: str, version: int | None = None) -> Record:
+        """What is known of an image, or was some seconds ago; its ``url`` is filled in. Raises and blocks as find."""
+        recent = self._recent  # What forget() finds meanwhile is lost with the old one.
+        record, until = recent.get((image_id, version), (None, 0.0))
+        if record is None or time.monotonic() >= until:
+            record = self.with_url(self.find(Derivative(image_id, None, AUTO, version)).record)
+            if len(recent) >= _RECENT_LIMIT:
+                recent.clear()
+            recent[image_id, version] = (record, time.monotonic() + _RECENT_SECONDS)
+        return record
+
+    def forget_recent(self) -> None:
+        """Some image is not any more what it was."""
+        self._recent = {}
+
+    def read_now(self, image_id: str, version: int | None = None) -> Record | None:
+        """The record as the store has it at this moment; None where there is none (of this version). Blocks.
+
+        Raises :class:`~lazycrop.errors.BadRecord`, :class:`~lazycrop.errors.StoreUnavailable`.
+        """
+        found = self.what_is(image_id, version)
+        # The first version's record is overwritten by that of the second: both are the image's current one.
+        return found if isinstance(found, Record) and version in (None, found.version) else None
+
+    def what_is(self, image_id: str, version: int | None = None) -> Record | Tombstone | None:
+        """The same, or what is left of an image that was purged. What is another image's is nothing of this one's.
+
+        (A folder may have been copied under another id, or its file system may not tell upper from lower case.)
+        """
+        found = self.whoever_is(image_id, version)
+        return found if found is not None and found.image_id == image_id else None
+
+    def whoever_is(self, image_id: str, version: int | None = None) -> Record | Tombstone | None:
+        """What lies where this image is said to be, whosever it is."""
+        try:
+            return _parsed(self._store.get(keys.record(image_id, version), _RECORD_LIMIT))
+        except MissingObject:
+            return None
+
+    def with_url(self, record: Record) -> Record:
+        return replace(record, url=self._origins.url(record))
+
+    def lost(self, record: Record) -> UnknownImage:
+        """What to raise for a record whose origin is gone; it is forgotten."""
+        self._state.forget(record.image_id)
+        self._state.forget(record.image_id, record.version)
+        return UnknownImage(f"The origin of {record.image_id!r} is gone; store the image again.")
+
+    def _refreshed(self, asked: Derivative, known: Record | None) -> Record:
+        try:
+            record = self.read_now(asked.image_id, asked.version)
+        except StoreUnavailable:
+            if known is None:
+                raise
+            record = known  # An old record is better than none: what is stored can still be redirected to.
+        if record is None:
+            self._state.remember_missing(asked.image_id, asked.version)
+            raise _unknown(asked)
+        self._state.remember(record, current=asked.version is None)
+        return record
+
+    def _see(self, record: Record) -> None:
+        if len(self._seen) > _SEEN_LIMIT:
+            self._seen.clear()
+        self._seen[record.image_id] = (record.version, record.format)
+
+    def _found(self, derivative: Derivative, record: Record, fresh_until: float, known: Known) -> Found:
+        recipe, stored_by = self._recipe.fingerprint(derivative.format), known.stored_by(record)
+        return Found(
+            derivative=derivative,
+            record=record,
+            fresh_until=fresh_until,
+            recipe=recipe if stored_by is None else stored_by,
+            stored=stored_by is not None,
+            hot=known.hot_of(record),
+            quarantined=known.quarantines(record),
+        )
+
+    def as_stored(self, found: Found) -> Found:
+        """The same once it turned out to be in the store."""
+        return replace(found, stored=True, recipe=self.recipe_of_stored(found.derivative, found.record))
+
+    def recipe_of_stored(self, derivative: Derivative, record: Record) -> str:
+        """By what an object was made that turned out to be in the store, for nobody wrote that down.
+
+        It was by today's settings where they are those of the day when the image was stored.
+        """
+        return self._recipe.fingerprint(derivative.format) if record.recipe == self._recipe.whole else _UNKNOWN_RECIPE
+
+
+# A request and its job read one record three times.
+_parsed = lru_cache(maxsize=16)(records.read)
+
+
+def _resolved(asked: Derivative, version: int, kind: str) -> Derivative:
+    return replace(asked, version=asked.version or version, format=kind if asked.format == AUTO else asked.format)
+
+
+def _unknown(asked: Derivative) -> UnknownImage:
+    version = f" in version {asked.version}" if asked.version else ""
+    return UnknownImage(f"There is no image {asked.image_id!r}{version}.")

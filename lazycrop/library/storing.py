@@ -1,0 +1,93 @@
+"""Storing: what an actor does with a derivative that was asked for. It may be done again at any time, by anybody."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from lazycrop.access.policy import Policy
+from lazycrop.errors import BadRequest
+from lazycrop.events import Events, Stored
+from lazycrop.library.origins import Origins
+from lazycrop.library.records import Records
+from lazycrop.library.renders import Renders
+from lazycrop.library.state import State
+from lazycrop.library.versions import Versions
+from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
+from lazycrop.model.records import Record
+from lazycrop.pictures.settings import Recipe
+from lazycrop.stores.contract import Store
+
+logger = logging.getLogger(__name__)
+
+_WAIT = 30.0  # Seconds for a slot: nobody waits for an actor, and its job is not to be lost.
+
+
+class Storing:
+    """Stores derivatives."""
+
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        records: Records,
+        origins: Origins,
+        renders: Renders,
+        versions: Versions,
+        policy: Policy,
+        recipe: Recipe,
+        events: Events,
+    ) -> None:
+        self._store = store
+        self._state = state
+        self._records = records
+        self._origins = origins
+        self._renders = renders
+        self._versions = versions
+        self._policy = policy
+        self._recipe = recipe
+        self._events = events
+
+    def store(self, message: Any) -> None:
+        """Store the derivative that a message names; an object that is there stays as it is.
+
+        The record is read before and after: what was purged or replaced meanwhile leaves nothing behind.
+        """
+        derivative = Derivative.from_message(message)
+        if derivative.size is None or derivative.format == AUTO:
+            raise BadRequest(f"The message {derivative.key!r} is no size in a format; only those are stored by a job.")
+        self._policy.check(derivative)
+        record = self._records.read_now(derivative.image_id, derivative.version)
+        if record is None:  # Purged or replaced since it was asked for, perhaps after an earlier try had put it.
+            if not self._origins.exists(derivative.image_id, derivative.version or 1):
+                self._store.delete(derivative.key)
+            return
+        recipe = self._put(derivative, record)
+        now = self._records.read_now(derivative.image_id, derivative.version)
+        if now is None or now.tag != record.tag:
+            self._store.delete(derivative.key)
+            self._state.unmark(derivative)
+        else:
+            self._state.mark_stored(derivative, record.tag, recipe)
+
+    def add_mezzanines(self, message: Any) -> None:
+        """Make the mezzanines of the image that a message names, which was stored without."""
+        derivative = Derivative.from_message(message)
+        self._versions.add_mezzanines(derivative.image_id, derivative.version or 1)
+
+    def _put(self, derivative: Derivative, record: Record) -> str:
+        """Put it unless it is there; returns the recipe of the object."""
+        hot = self._state.hot(derivative, record.tag)
+        data = hot.data if hot else None
+        if data is None and not self._store.exists(derivative.key):
+            data = self._rendered(derivative, record)
+        if data is not None and self._store.put(derivative.key, data, CONTENT_TYPES[derivative.format], new=True):
+            logger.info("stored %s, %d bytes", derivative.key, len(data))
+            self._events.tell(Stored(record.image_id, record.version, derivative.key, length=len(data)))
+            return self._recipe.fingerprint(derivative.format)
+        return self._records.recipe_of_stored(derivative, record)
+
+    def _rendered(self, derivative: Derivative, record: Record) -> bytes:
+        assert derivative.size is not None
+        source = self._origins.begin_reading(record, derivative.size)()
+        return self._renders.size(derivative, record, source, _WAIT)
