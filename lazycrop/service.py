@@ -5,7 +5,6 @@ absent → (lease) being rendered → hot, being answered → (actor) stored, ma
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -37,11 +36,9 @@ from lazycrop.http.shortcuts import Shortcut, Shortcuts
 from lazycrop.library.making import Maker
 from lazycrop.library.versions import Focal, Library, Source
 from lazycrop.model import urls
-from lazycrop.model.derivatives import AUTO, Derivative
+from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.model.records import BadRecord, Record
 from lazycrop.model.sizes import Size
-from lazycrop.pictures.pixels import RenderSettings
-from lazycrop.pictures.resampling import RESAMPLER
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +86,7 @@ class LazyCrop:
         self._signer = Signer(self.config.secret) if self.config.secret else None
         self._auto_formats = [format for format in self.config.auto_formats if format in self.config.formats]
         self.shortcuts = Shortcuts(self.config)
-        self._fingerprint = _fingerprint(self.config)
+        self._fingerprints = {format: self.config.fingerprint(format) for format in CONTENT_TYPES}
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any], prefix: str = config.PREFIX) -> LazyCrop:
@@ -322,7 +319,7 @@ class LazyCrop:
         if derivative.size is not None and derivative.format not in self.config.formats:
             return self._found_or_made(replace(asked, format=self.config.formats[0]), request, trace, brief=brief)
         freshness = Freshness(
-            etag=derivative.etag(record.tag, self._fingerprint),
+            etag=derivative.etag(record.tag, self._fingerprints[derivative.format]),
             modified=record.modified,
             versioned=asked.version is not None,
             max_age=self.config.max_age,
@@ -414,16 +411,3 @@ class LazyCrop:
             return self.record(image_id).version
         except (UnknownImage, Unavailable, BadRecord):
             return None
-
-
-def _fingerprint(settings: RenderSettings) -> str:
-    """Changes with every setting that changes the bytes of a derivative."""
-    # Hosts with the SIMD resampler and without it make slightly different bytes.
-    values = {"resampler": RESAMPLER} | {
-        name: getattr(settings, name) for name in sorted(RenderSettings.__dataclass_fields__)
-    }
-    return hashlib.sha256(repr([(name, _plain(value)) for name, value in values.items()]).encode()).hexdigest()[:16]
-
-
-def _plain(value: Any) -> Any:
-    return sorted(value.items()) if isinstance(value, Mapping) else value

@@ -17,6 +17,7 @@ from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.forks import renew
 from lazycrop.concurrency.pool import Pool
 from lazycrop.concurrency.singleflight import SingleFlight
+from lazycrop.concurrency.timing import recorded
 from lazycrop.errors import BadRequest, BrokenImage, MissingObject, Overloaded, UnsupportedImage
 from lazycrop.library.state import State
 from lazycrop.library.versions import Library
@@ -236,7 +237,7 @@ class Maker:
     ) -> bytes:
         assert derivative.size is not None
         try:
-            with self._slot(wait):
+            with recorded() as spans, self._slot(wait):
                 rendered = self._threads.submit(
                     partial(
                         render,
@@ -244,14 +245,16 @@ class Maker:
                         derivative.size,
                         derivative.format,
                         self._config,
+                        self._config,
                         focal=record.focal,
                         dimensions=(record.width, record.height),
+                        reserve=self._library.memory.use,
                     )
                 ).result()
         except (BrokenImage, UnsupportedImage):  # And none that a busy machine may cause: time and memory.
             self._cache.count_failure(derivative, record.tag)
             raise
-        timings.update(rendered.timings)
+        timings.update(spans)
         logger.info("rendered %s, %d bytes", derivative.key, len(rendered.data))
         return rendered.data
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from lazycrop.concurrency.deadlines import left
+from lazycrop.concurrency.memory import Memory
 from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.errors import BadRequest, FetchError, ImageTooLarge, MissingObject, StoreUnavailable, UnknownImage
 from lazycrop.library.state import Known, State
@@ -47,6 +48,7 @@ class Library:
         self._cache = cache
         self._config = config
         self._flights: SingleFlight[Record] = SingleFlight()
+        self.memory = Memory(config.pixel_memory)
         # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
         self._seen: dict[str, tuple[int, str]] = {}
         # A page asks for one record several times, and the next page for the same ones.
@@ -127,7 +129,7 @@ class Library:
         _check_focal(focal)
         box = _bound(bound)
         data, described = self._read_source(source, trusted)
-        prepared = prepare(data, box, self._config, focal=focal)
+        prepared = prepare(data, box, self._config, self._config, focal=focal, reserve=self.memory.use)
         with self._changing(image_id):
             record, current = self._put(image_id, prepared, described)
         if current.version > 1:
@@ -143,7 +145,9 @@ class Library:
         record = self.read(image_id, version)
         if record is None or not lacks_mezzanines(record, self._config):
             return
-        made = mezzanines(self._store.get(record.origin_key, limit=2 * record.length), self._config)
+        made = mezzanines(
+            self._store.get(record.origin_key, limit=2 * record.length), self._config, self._config, self.memory.use
+        )
         for mezzanine, data in made:
             self._store.put(record.mezzanine_key(mezzanine), data, CONTENT_TYPES[mezzanine.format])
         with self._changing(image_id):
