@@ -32,7 +32,9 @@ TITLES = {
     "CacheSettings": "Cache",
     "TaskSettings": "Queue and worker",
     "StoreSettings": "Store",
-    "RenderSettings": "Rendering",
+    "Recipe": "Rendering",
+    "Limits": "Limits on sources",
+    "IngestSettings": "What is made of each image when it is stored",
     "FetchSettings": "Download of origins",
     "MarkupSettings": "Markup",
 }

@@ -18,12 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from lazycrop.model.sizes import COMPASS, Size  # noqa: E402
-from lazycrop.pictures.pixels import RenderSettings  # noqa: E402
 from lazycrop.pictures.render import render  # noqa: E402
+from lazycrop.pictures.settings import Limits, Recipe  # noqa: E402
 
 PHOTO = ROOT / "lazycrop" / "demo" / "seeding.jpg"
 PICTURES = Path(__file__).with_name("pictures")
-SETTINGS = RenderSettings()
+SETTINGS = (Recipe(), Limits())
 
 MARGIN, CAPTION = 12, 16
 PAPER, INK, FRAME = "#ffffff", "#222222", "#e0357a"
@@ -42,7 +42,7 @@ STORED = {
 
 
 def rendered(data: bytes, text: str) -> Image.Image:
-    return Image.open(BytesIO(render(data, Size.parse(text), "png", SETTINGS).data)).convert("RGB")
+    return Image.open(BytesIO(render(data, Size.parse(text), "png", *SETTINGS).data)).convert("RGB")
 
 
 def jpeg(im: Image.Image, orientation: int = 1) -> bytes:
@@ -112,7 +112,7 @@ def main() -> None:
     for fit in ("inside", "cover", "contain-bgccc", "fill"):
         size = Size.parse("200x150" if fit == "inside" else f"200x150-{fit}")
         name = fit.partition("-")[0]
-        (PICTURES / f"{name}.jpg").write_bytes(render(photo, size, "jpg", SETTINGS).data)
+        (PICTURES / f"{name}.jpg").write_bytes(render(photo, size, "jpg", *SETTINGS).data)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from lazycrop.http.shortcuts import ShortcutSettings
 from lazycrop.library.state import State
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES
 from lazycrop.options import default_of, option
-from lazycrop.pictures.pixels import RenderSettings
+from lazycrop.pictures.settings import IngestSettings, Limits, Recipe
 from lazycrop.queues.contract import TaskSettings
 from lazycrop.sources.download import FetchSettings
 from lazycrop.stores.contract import Store, StoreSettings
@@ -49,7 +49,9 @@ class Config(
     CacheSettings,
     TaskSettings,
     StoreSettings,
-    RenderSettings,
+    Recipe,
+    Limits,
+    IngestSettings,
     FetchSettings,
 ):
     """Every setting. Raises :class:`~lazycrop.errors.ConfigurationError` for a value that cannot be right."""

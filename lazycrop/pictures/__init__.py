@@ -1,1 +1,1 @@
-"""Bytes to pixels to bytes, with Pillow: decoding, colours, resampling, encoding, rendering, and what is done at store time."""
+"""Bytes to pixels to bytes, with Pillow: what is made of a picture when it is stored, and when it is asked for."""

@@ -6,10 +6,9 @@ sRGB in mode L, RGB or RGBA. Nothing of the source but its pixels survives: they
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from importlib import import_module
 from io import BytesIO
 from typing import Any
@@ -25,13 +24,13 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from lazycrop.concurrency.deadlines import left
-from lazycrop.concurrency.forks import renew
+from lazycrop.concurrency.timing import measure
 from lazycrop.errors import BrokenImage, ImageError, ImageTooLarge, Overloaded, UnsupportedImage
 from lazycrop.pictures.colours import to_srgb
 from lazycrop.pictures.headers import format_of, gif_frames, late_exif, orientation_of, scans, webp_size
-from lazycrop.pictures.pixels import Pixels, RenderSettings
+from lazycrop.pictures.pixels import Pixels
 from lazycrop.pictures.resampling import Box, resize
+from lazycrop.pictures.settings import Limits
 
 # libjpeg decodes at 1/2, 1/4 or 1/8 for less, and not as well as Lanczos: so many times the target must be left for
 # that one. Large photographs are soft at their pixels, so that little is lost where most is gained: 12 megapixels at a
@@ -39,6 +38,14 @@ from lazycrop.pictures.resampling import Box, resize
 DRAFT_GAP = 2.0
 DRAFT_GAP_OF_HALF_OF_LARGE = 1.25
 LARGE = 4_000_000
+
+
+Reserve = Callable[[int], AbstractContextManager[None]]
+"""Takes the bytes of pixels that are about to be worked on; may wait until there are so many, or raise Overloaded."""
+
+
+def unbounded(wanted: int) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 class _Reader(BytesIO):
@@ -57,35 +64,6 @@ class _Reader(BytesIO):
         if time.monotonic() > self._deadline:
             raise ImageTooLarge(f"The image takes longer than {self._seconds:g} seconds to read; make it simpler.")
         return super().read(size)
-
-
-class _Memory:
-    """So many bytes may be in use at the same time; who asks for more than are free waits, and then has them all."""
-
-    def __init__(self) -> None:
-        renew(self)
-
-    def after_fork(self) -> None:
-        self._changed = threading.Condition()
-        self._used = 0
-
-    @contextmanager
-    def use(self, wanted: int, most: int) -> Iterator[None]:
-        wanted = min(wanted, most)
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._used + wanted <= most, left(_MEMORY_SECONDS)):
-                raise Overloaded("Other pictures take the memory that there is for them; ask again in a moment.")
-            self._used += wanted
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._used -= wanted
-                self._changed.notify_all()
-
-
-_MEMORY_SECONDS = 30.0  # Longest wait for it where no request waits.
-_memory = _Memory()
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
@@ -128,7 +106,6 @@ class Picture:
 
     ``kind``: its format. ``width``, ``height``: as displayed. ``frames``: more than 1 for an animated GIF or WebP.
     ``lossless``: a PNG, GIF or lossless WebP. ``recoloured``: its pixels were not sRGB.
-    ``timings``: seconds spent on decode and resize.
     """
 
     def __init__(
@@ -139,7 +116,7 @@ class Picture:
         frames: int,
         lossless: bool,
         orientation: int,
-        settings: RenderSettings,
+        reserve: Reserve,
     ) -> None:
         self.kind = kind
         self.image = image
@@ -147,9 +124,8 @@ class Picture:
         self.orientation = orientation
         self.width, self.height = image.size if orientation < 5 else image.size[::-1]
         self.recoloured = False
-        self.timings = {"decode": 0.0, "resize": 0.0}
         self.lossless = lossless
-        self._settings = settings
+        self._reserve = reserve
         self._plays = _plays(kind, image)
         self._profile = image.info.get("icc_profile")
         self._held = ExitStack()
@@ -171,16 +147,14 @@ class Picture:
         self._take_memory(size, frames)
         result = Pixels([], [], self._plays, self.lossless)
         for number in range(frames):
-            started = time.perf_counter()
-            image = self._frame(number)
-            decoded = time.perf_counter()
-            resized = resize(image, size, (left, top, right, bottom))
-            image = to_srgb(resized, self._profile)
-            self.recoloured = image is not resized
-            result.images.append(_upright(image, self.orientation))
+            with measure("decode"):
+                image = self._frame(number)
+            with measure("resize"):
+                resized = resize(image, size, (left, top, right, bottom))
+                image = to_srgb(resized, self._profile)
+                self.recoloured = image is not resized
+                result.images.append(_upright(image, self.orientation))
             result.delays.append(int(self.image.info.get("duration") or 0))
-            self.timings["decode"] += decoded - started
-            self.timings["resize"] += time.perf_counter() - decoded
         return result
 
     def _take_memory(self, size: tuple[int, int], frames: int) -> None:
@@ -188,7 +162,7 @@ class Picture:
         width, height = self.image.size
         source = width * height * (4 if self.kind in _DEAR_KINDS else 1)
         wanted = 4 * (source + min(size[0], width) * height + size[0] * size[1] * frames)
-        self._held.enter_context(_memory.use(wanted, self._settings.pixel_memory))
+        self._held.enter_context(self._reserve(wanted))
         if isinstance(self.image.fp, _Reader):
             self.image.fp.restart()
 
@@ -230,58 +204,60 @@ class Picture:
 
 
 @contextmanager
-def open_picture(data: bytes, settings: RenderSettings) -> Iterator[Picture]:
+def open_picture(data: bytes, limits: Limits, reserve: Reserve = unbounded) -> Iterator[Picture]:
     """Read the header of an image, and refuse what is foreign or beyond the limits before anything is decoded.
+
+    ``reserve`` is entered with the bytes of pixels that are about to be worked on, and left when that is over.
 
     Raises UnsupportedImage, BrokenImage, ImageTooLarge.
     """
     kind = format_of(data)
-    if kind is None or kind not in settings.input_formats:
-        accepted = ", ".join(settings.input_formats)
+    if kind is None or kind not in limits.input_formats:
+        accepted = ", ".join(limits.input_formats)
         raise UnsupportedImage(f"The file is {kind or 'no image of a known format'}; accepted are {accepted}.")
     with _decoding():
         frames = 1
         if kind == "jpg":
-            _check_scans(data, settings)
+            _check_scans(data, limits)
         elif kind == "webp":
-            _check_size(kind, webp_size(data), 1, settings)  # its decoder takes memory as soon as it is made
+            _check_size(kind, webp_size(data), 1, limits)  # its decoder takes memory as soon as it is made
         elif kind == "gif":
             for frames, size in enumerate(gif_frames(data), 1):
-                _check_size(kind, size, frames, settings)
-        image = _READERS[kind]()(_Reader(data, settings.decode_seconds))
+                _check_size(kind, size, frames, limits)
+        image = _READERS[kind]()(_Reader(data, limits.decode_seconds))
         # How many bytes are read between looks at the clock: one scan may take few, but larger blocks decode faster.
         image.decodermaxblock = 2048 if "progressive" in image.info else 1 << 20
         if kind == "webp":
             frames = image.n_frames
-        _check_size(kind, image.size, frames, settings)
+        _check_size(kind, image.size, frames, limits)
         exif = image.info.get("exif") or (late_exif(data) if kind == "png" else b"")
         lossless = kind in ("png", "gif") or (kind == "webp" and b"VP8L" in data)
         orientation = orientation_of(exif)
-        picture = Picture(kind, image, frames=frames, lossless=lossless, orientation=orientation, settings=settings)
+        picture = Picture(kind, image, frames=frames, lossless=lossless, orientation=orientation, reserve=reserve)
     try:
         yield picture
     finally:
         picture.close()
 
 
-def _check_size(kind: str, size: tuple[int, int], frames: int, settings: RenderSettings) -> None:
+def _check_size(kind: str, size: tuple[int, int], frames: int, limits: Limits) -> None:
     width, height = size
-    most = settings.max_pixels_webp if kind in _DEAR_KINDS else settings.max_pixels
+    most = limits.max_pixels_webp if kind in _DEAR_KINDS else limits.max_pixels
     if width * height * frames > most:
         times = f" in {frames} frames" if frames > 1 else ""
         raise ImageTooLarge(
             f"The image has {width} x {height} pixels{times}; at most {most:,} pixels are accepted of {kind}."
         )
-    if max(width, height) > settings.max_side:
-        raise ImageTooLarge(f"The image has {width} x {height} pixels; a side may have {settings.max_side:,} at most.")
-    if frames > settings.max_frames:
-        raise ImageTooLarge(f"The image has more than {settings.max_frames} frames.")
+    if max(width, height) > limits.max_side:
+        raise ImageTooLarge(f"The image has {width} x {height} pixels; a side may have {limits.max_side:,} at most.")
+    if frames > limits.max_frames:
+        raise ImageTooLarge(f"The image has more than {limits.max_frames} frames.")
 
 
-def _check_scans(data: bytes, settings: RenderSettings) -> None:
+def _check_scans(data: bytes, limits: Limits) -> None:
     """Each scan is a pass over the whole picture: a JPEG of 634 KB with 20,000 of them takes 51 s."""
-    if data.count(b"\xff\xda") > settings.max_scans and scans(data, settings.max_scans) > settings.max_scans:
-        raise ImageTooLarge(f"The image has more than {settings.max_scans} scans; save it as an ordinary JPEG.")
+    if data.count(b"\xff\xda") > limits.max_scans and scans(data, limits.max_scans) > limits.max_scans:
+        raise ImageTooLarge(f"The image has more than {limits.max_scans} scans; save it as an ordinary JPEG.")
 
 
 def _plays(kind: str, image: Image.Image) -> int:

@@ -9,8 +9,9 @@ from PIL import Image, JpegImagePlugin
 
 from lazycrop.errors import UnsupportedImage
 from lazycrop.pictures.decoding import Picture
-from lazycrop.pictures.pixels import EFFORT, QUALITY, TRANSPARENT_FORMATS, Pixels, RenderSettings, flatten
+from lazycrop.pictures.pixels import Pixels, flatten
 from lazycrop.pictures.resampling import resize
+from lazycrop.pictures.settings import TRANSPARENT_FORMATS, IngestSettings, Recipe
 
 # zlib's strategies. In the pixels of a photograph nothing comes back but runs, and noise even breaks those: to look for
 # more costs twice the time and gains nothing (1600 x 1200: 109 ms and 1,567 kB, 186 ms and 1,737 kB). In a drawing it
@@ -19,17 +20,16 @@ _REPEATS = 0  # Z_DEFAULT_STRATEGY
 _NO_REPEATS = 3  # Z_RLE
 
 
-def encode(pixels: Pixels, format: str, settings: RenderSettings) -> bytes:
+def encode(pixels: Pixels, format: str, recipe: Recipe) -> bytes:
     """The file, without any metadata. More than one image only where the format can be animated."""
     if format not in TRANSPARENT_FORMATS:
-        pixels = pixels.map(lambda image: flatten(image, settings.background))
-    quality = {**QUALITY, **settings.quality}.get(format, 0)
-    effort = {**EFFORT, **settings.effort}.get(format, 0)
+        pixels = pixels.map(lambda image: flatten(image, recipe.background))
+    quality, effort = recipe.quality_of(format), recipe.effort_of(format)
     match format:
         case "jpg":
             small = bool(effort)
             return _saved(
-                pixels.images[0], "JPEG", quality=quality, subsampling=settings.jpeg_subsampling,
+                pixels.images[0], "JPEG", quality=quality, subsampling=recipe.jpeg_subsampling,
                 optimize=small, progressive=small,
             )  # fmt: skip
         case "png":
@@ -119,11 +119,11 @@ def save_origin(picture: Picture, pixels: Pixels, transparent: bool) -> tuple[st
     return "jpg", _saved(first, "JPEG", quality=90, subsampling="4:2:0", optimize=True)
 
 
-def save_mezzanine(pixels: Pixels, format: str, settings: RenderSettings) -> bytes:
+def save_mezzanine(pixels: Pixels, format: str, ingest: IngestSettings) -> bytes:
     """A working copy: JPEG in full colour resolution, which counts for more than its quality; or PNG."""
     if format == "png":
         return _saved(pixels.images[0], "PNG", compress_level=1)
-    return _saved(pixels.images[0], "JPEG", quality=settings.mezzanine_quality, subsampling="4:4:4", optimize=True)
+    return _saved(pixels.images[0], "JPEG", quality=ingest.mezzanine_quality, subsampling="4:4:4", optimize=True)
 
 
 # How many times the bytes of a JPEG a PNG takes of one sketch: 0.2 to 1.6 of logos, diagrams, text and screenshots, 2.6

@@ -13,9 +13,10 @@ from typing import Literal
 
 from lazycrop.model.records import Mezzanine, Record
 from lazycrop.model.sizes import Size
-from lazycrop.pictures.decoding import open_picture
+from lazycrop.pictures.decoding import Reserve, open_picture, unbounded
 from lazycrop.pictures.encoding import is_drawing, save_mezzanine, save_origin, save_tiny
-from lazycrop.pictures.pixels import Pixels, RenderSettings, detail, is_transparent, rgba
+from lazycrop.pictures.pixels import Pixels, detail, is_transparent, rgba
+from lazycrop.pictures.settings import IngestSettings, Limits
 
 # A copy that is nearly as large as the origin saves nothing. A PNG takes so much longer to decode that a JPEG of it
 # pays off even then.
@@ -53,16 +54,18 @@ class Prepared:
 def prepare(
     data: bytes,
     bound: tuple[int, int],
-    settings: RenderSettings,
+    limits: Limits,
+    ingest: IngestSettings,
     *,
     focal: tuple[int, int] | Literal["auto"] | None = None,
+    reserve: Reserve = unbounded,
 ) -> Prepared:
     """Make an origin of a source that fits into ``bound`` (width, height), with all that is stored beside it.
 
     ``focal``: the subject in per cent of width and height; ``auto`` looks for the part with most detail.
     Raises UnsupportedImage, BrokenImage (cut short, too), ImageTooLarge.
     """
-    with open_picture(data, settings) as picture:
+    with open_picture(data, limits, reserve) as picture:
         size = width, height = Size(*bound).scaled(picture.width, picture.height)
         pixels = picture.pixels(size)
         transparent = any(is_transparent(image) for image in pixels.images)
@@ -80,29 +83,31 @@ def prepare(
             placeholder=_placeholder(sketch),
             colour=_dominant_colour(sketch),
             focal=_focal_point(sketch) if focal == "auto" else focal,
-            mezzanines=_cascade(pixels, format, size, is_drawing(sketch), len(origin), settings),
+            mezzanines=_cascade(pixels, format, size, is_drawing(sketch), len(origin), ingest),
         )
 
 
-def lacks_mezzanines(record: Record, settings: RenderSettings) -> bool:
+def lacks_mezzanines(record: Record, ingest: IngestSettings) -> bool:
     """Was this image stored without the mezzanines that it would be given today?"""
-    edges = _edges(record.width, record.height, record.format, settings)
+    edges = _edges(record.width, record.height, record.format, ingest)
     return bool(edges) and not record.mezzanines and record.frames == 1
 
 
-def mezzanines(data: bytes, settings: RenderSettings) -> tuple[tuple[Mezzanine, bytes], ...]:
+def mezzanines(
+    data: bytes, limits: Limits, ingest: IngestSettings, reserve: Reserve = unbounded
+) -> tuple[tuple[Mezzanine, bytes], ...]:
     """The mezzanines of a stored origin that has none."""
-    with open_picture(data, settings) as picture:
+    with open_picture(data, limits, reserve) as picture:
         size = picture.width, picture.height
-        edges = _edges(*size, picture.kind, settings)
+        edges = _edges(*size, picture.kind, ingest)
         if picture.frames > 1 or not edges:
             return ()
         pixels = picture.pixels(_within(edges[0], *size))
-        return _cascade(pixels, picture.kind, size, is_drawing(pixels.sketch()), len(data), settings)
+        return _cascade(pixels, picture.kind, size, is_drawing(pixels.sketch()), len(data), ingest)
 
 
 def _cascade(
-    pixels: Pixels, format: str, size: tuple[int, int], drawing: bool, length: int, settings: RenderSettings
+    pixels: Pixels, format: str, size: tuple[int, int], drawing: bool, length: int, ingest: IngestSettings
 ) -> tuple[tuple[Mezzanine, bytes], ...]:
     """The mezzanines of an origin of this format, ``size`` and ``length``, each from the next larger one's pixels.
 
@@ -112,10 +117,10 @@ def _cascade(
         return ()
     kind = "png" if drawing or pixels.images[0].mode == "RGBA" else "jpg"
     made = []
-    edges = _edges(*size, format, settings)
+    edges = _edges(*size, format, ingest)
     for edge in edges:
         pixels = pixels.resized(_within(edge, *size))
-        data = save_mezzanine(pixels, kind, settings)
+        data = save_mezzanine(pixels, kind, ingest)
         above_half = format == "jpg" and edge > MEZZANINE_HALF * max(size)
         # The smallest one stays: an image without any is taken for one that was stored without.
         if not above_half or len(data) <= MEZZANINE_BYTES * length or edge == edges[-1]:
@@ -123,7 +128,7 @@ def _cascade(
     return tuple(reversed(made))
 
 
-def _edges(width: int, height: int, format: str, settings: RenderSettings) -> list[int]:
+def _edges(width: int, height: int, format: str, ingest: IngestSettings) -> list[int]:
     """The edges that are worth while for an origin of these pixels, the longest first."""
     most = MEZZANINE_SHARE_PNG if format == "png" else MEZZANINE_SHARE
 
@@ -131,7 +136,7 @@ def _edges(width: int, height: int, format: str, settings: RenderSettings) -> li
         share = edge / max(width, height)
         return share <= most and width * height * (1 - share**2) >= MEZZANINE_PIXELS
 
-    return sorted(filter(pays, settings.mezzanine_edges), reverse=True)
+    return sorted(filter(pays, ingest.mezzanine_edges), reverse=True)
 
 
 def _within(edge: int, width: int, height: int) -> tuple[int, int]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
+from lazycrop.concurrency.timing import measure
 from lazycrop.errors import BadSize
 from lazycrop.model.records import Mezzanine, Record
 from lazycrop.model.sizes import Size
-from lazycrop.pictures.decoding import open_picture
+from lazycrop.pictures.decoding import Reserve, open_picture, unbounded
 from lazycrop.pictures.encoding import encode
-from lazycrop.pictures.pixels import ANIMATED_FORMATS, LONGEST_SIDE, TRANSPARENT_FORMATS, RenderSettings, padded
+from lazycrop.pictures.pixels import padded
 from lazycrop.pictures.resampling import Box
+from lazycrop.pictures.settings import ANIMATED_FORMATS, LONGEST_SIDE, TRANSPARENT_FORMATS, Limits, Recipe
 
 # A mezzanine is large enough when this many times the target's pixels are left of it on each axis.
 MEZZANINE_GAP = 1.25
@@ -25,47 +26,47 @@ _GRAVITY = {
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A derivative's bytes, its width and height in pixels, and the seconds of its decode, resize and encode."""
+    """A derivative's bytes, its width and height in pixels."""
 
     data: bytes
     width: int
     height: int
-    timings: dict[str, float]
 
 
 def render(
     data: bytes,
     size: Size,
     format: str,
-    settings: RenderSettings,
+    recipe: Recipe,
+    limits: Limits,
     *,
     focal: tuple[int, int] | None = None,
     dimensions: tuple[int, int] | None = None,
+    reserve: Reserve = unbounded,
 ) -> Rendered:
     """Make the derivative of ``size`` and ``format`` from the file in ``data``.
 
     ``focal``: the subject in per cent of width and height; ``cover`` keeps it when the size has no gravity.
     ``dimensions``: the origin's displayed width and height when ``data`` is a mezzanine of it; the result has the
-    pixels that the origin would have given. An animation stays one in gif and webp; else its first frame is taken.
+    pixels that the origin would have given. ``reserve``: as of :func:`~lazycrop.pictures.decoding.open_picture`.
+    An animation stays one in gif and webp; else its first frame is taken.
 
     Raises UnsupportedImage, BrokenImage, ImageTooLarge; BadSize when the result would be too large.
     """
-    with open_picture(data, settings) as picture:
+    with open_picture(data, limits, reserve) as picture:
         width, height = dimensions or (picture.width, picture.height)
         inner, outer = size.scaled(width, height), size.dimensions(width, height)
         frames = picture.frames if format in ANIMATED_FORMATS else 1
-        _check_result(outer, frames, size, format, settings)
+        _check_result(outer, frames, size, format, limits)
         box = _zoomed(crop_box(size, width, height, focal), picture.width / width, picture.height / height)
         pixels = picture.pixels(inner, box, frames)
-        timings = picture.timings
-    started = time.perf_counter()
     if outer != inner:
         x, y = _gravity(size, None)
         at = (int(_start(outer[0], inner[0], x) + 0.5), int(_start(outer[1], inner[1], y) + 0.5))
-        background = size.background or (None if format in TRANSPARENT_FORMATS else settings.background)
+        background = size.background or (None if format in TRANSPARENT_FORMATS else recipe.background)
         pixels = pixels.map(lambda image: padded(image, outer, at, background))
-    result = encode(pixels, format, settings)
-    return Rendered(result, *outer, {**timings, "encode": time.perf_counter() - started})
+    with measure("encode"):
+        return Rendered(encode(pixels, format, recipe), *outer)
 
 
 def best_source(record: Record, size: Size) -> Mezzanine | None:
@@ -110,13 +111,13 @@ def _zoomed(box: Box, x: float, y: float) -> Box:
     return (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
 
 
-def _check_result(outer: tuple[int, int], frames: int, size: Size, format: str, settings: RenderSettings) -> None:
+def _check_result(outer: tuple[int, int], frames: int, size: Size, format: str, limits: Limits) -> None:
     """Enlarging and padding, frame by frame, make much of little."""
     width, height = outer
     longest = LONGEST_SIDE[format]
-    if width * height * frames > settings.max_pixels or max(outer) > longest:
+    if width * height * frames > limits.max_pixels or max(outer) > longest:
         times = f" in {frames} frames" if frames > 1 else ""
         raise BadSize(
             f"The size {size} would make {width} x {height} pixels{times}; as {format} at most "
-            f"{settings.max_pixels:,} are made, and {longest:,} on a side. Ask for less."
+            f"{limits.max_pixels:,} are made, and {longest:,} on a side. Ask for less."
         )

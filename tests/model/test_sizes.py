@@ -15,8 +15,8 @@ from PIL import Image
 from lazycrop.errors import BadSize
 from lazycrop.model.derivatives import CONTENT_TYPES
 from lazycrop.model.sizes import COMPASS, Size
-from lazycrop.pictures.pixels import RenderSettings
 from lazycrop.pictures.render import render
+from lazycrop.pictures.settings import Limits, Recipe
 
 SPELLED = {
     "200x100": Size(200, 100),
@@ -243,7 +243,7 @@ def test_dimensions_of_a_picture_of_300_by_200(text, expected):
 def test_rendered_pixels_are_the_dimensions_promised(size, width, height, format):
     expected = size.dimensions(width, height)
     assume(max(expected) <= 2000)  # 1x64 at 90x-up is 90x5760: right, and slow
-    rendered = render(blank_png(width, height), size, format, RenderSettings())
+    rendered = render(blank_png(width, height), size, format, Recipe(), Limits())
     assert (rendered.width, rendered.height) == expected
     assert Image.open(BytesIO(rendered.data)).size == expected
 

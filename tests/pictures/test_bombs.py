@@ -28,8 +28,8 @@ import resource, sys, time
 from pathlib import Path
 from lazycrop.errors import LazyCropError
 from lazycrop.pictures.ingest import prepare
-from lazycrop.pictures.pixels import RenderSettings
 from lazycrop.pictures.render import render
+from lazycrop.pictures.settings import IngestSettings, Limits, Recipe
 from lazycrop.model.sizes import Size
 
 def peak():
@@ -40,7 +40,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 warm, bomb, settings, *names = sys.argv[1:]
-settings = RenderSettings(**eval(settings))
+limits = Limits(**eval(settings))
 
 def work(path, name):
     size, _, format = name.partition(".")
@@ -48,10 +48,10 @@ def work(path, name):
     start, cpu = time.perf_counter(), time.process_time()
     try:
         if size == "prepare":
-            prepared = prepare(data, (4000, 4000), settings)
+            prepared = prepare(data, (4000, 4000), limits, IngestSettings())
             made = (prepared.width, prepared.height)
         else:
-            rendered = render(data, Size.parse(size), format, settings)
+            rendered = render(data, Size.parse(size), format, Recipe(), limits)
             made = (rendered.width, rendered.height)
     except LazyCropError as error:
         made = type(error).__name__

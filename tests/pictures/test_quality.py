@@ -18,12 +18,13 @@ from PIL import Image
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Size
 from lazycrop.pictures.ingest import Prepared, prepare
-from lazycrop.pictures.pixels import RenderSettings
 from lazycrop.pictures.render import best_source, render
+from lazycrop.pictures.settings import IngestSettings, Limits, Recipe
 from servers import ROOT
 
 PHOTOS = sorted((ROOT / "tests/photos").glob("*.jpg"))
-SETTINGS = RenderSettings()
+DEFAULTS = (Recipe(), Limits())
+INGEST = (Limits(), IngestSettings())
 LOSSY = ("jpg", "webp", "avif")
 
 SIZES = ["200x200", "640x", "200x100-cover", "400x400-cover-ne", "300x300-contain-bg808080", "500x200-fill"]
@@ -32,7 +33,7 @@ SIZES = ["200x200", "640x", "200x100-cover", "400x400-cover-ne", "300x300-contai
 @cache
 def stored(path: Path) -> tuple[Prepared, Record]:
     """The photograph as its origin, mezzanines and record."""
-    prepared = prepare(path.read_bytes(), (4000, 4000), SETTINGS)
+    prepared = prepare(path.read_bytes(), (4000, 4000), *INGEST)
     record = Record(
         image_id="photo",
         version=1,
@@ -105,7 +106,7 @@ def expected(path: Path, text: str) -> Image.Image:
 def own_quality(path: Path, text: str, format: str) -> float:
     """PSNR of the reference as it is, through the same encoder at the same quality."""
     im = expected(path, text)
-    return psnr(render(png(im), Size(*im.size), format, SETTINGS).data, im)
+    return psnr(render(png(im), Size(*im.size), format, *DEFAULTS).data, im)
 
 
 def quality(path: Path, text: str, format: str, source: str) -> float:
@@ -116,7 +117,7 @@ def quality(path: Path, text: str, format: str, source: str) -> float:
         mezzanine = best_source(record, Size.parse(text))
         data = dict(prepared.mezzanines)[mezzanine] if mezzanine else data
     dimensions = (record.width, record.height)
-    return psnr(render(data, Size.parse(text), format, SETTINGS, dimensions=dimensions).data, expected(path, text))
+    return psnr(render(data, Size.parse(text), format, *DEFAULTS, dimensions=dimensions).data, expected(path, text))
 
 
 def test_encoding_a_picture_at_its_own_size_as_png_changes_nothing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,18 +15,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lazycrop.concurrency.memory import Memory
+from lazycrop.concurrency.timing import recorded
 from lazycrop.errors import BadSize, ConfigurationError, ImageTooLarge
+from lazycrop.model.derivatives import CONTENT_TYPES
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import COMPASS, Size
-from lazycrop.pictures import decoding as pictures
-from lazycrop.pictures import pixels, resampling
+from lazycrop.pictures import resampling
+from lazycrop.pictures import settings as pictures_settings
 from lazycrop.pictures.ingest import Prepared, mezzanines, prepare
-from lazycrop.pictures.pixels import RenderSettings
 from lazycrop.pictures.render import best_source, render
+from lazycrop.pictures.settings import IngestSettings, Limits, Recipe
 from servers import ROOT
 
 PHOTO = (ROOT / "tests/photos") / "Fossa_by_Jasper_Roks.jpg"
-SETTINGS = RenderSettings()
+DEFAULTS = (Recipe(), Limits())
+INGEST = (Limits(), IngestSettings())
 BOUND = (4000, 4000)
 
 
@@ -36,7 +41,7 @@ def photo() -> bytes:
 
 @pytest.fixture(scope="module")
 def stored(photo) -> Prepared:
-    return prepare(photo, BOUND, SETTINGS)
+    return prepare(photo, BOUND, *INGEST)
 
 
 @pytest.fixture
@@ -99,7 +104,7 @@ def test_the_result_has_the_documented_pixels_whatever_is_asked_of_whatever(widt
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored_as = (width, height) if orientation < 5 else (height, width)
-    rendered = render(file(gradient(*stored_as), "JPEG", exif=exif), size, "png", SETTINGS)
+    rendered = render(file(gradient(*stored_as), "JPEG", exif=exif), size, "png", *DEFAULTS)
     assert opened(rendered.data).size == (rendered.width, rendered.height) == size.dimensions(width, height)
 
 
@@ -108,8 +113,8 @@ def test_a_mezzanine_gives_the_pixels_that_the_origin_gives(text, stored):
     size = Size.parse(text)
     dimensions = (stored.width, stored.height)
     for _, data in stored.mezzanines:
-        rendered = render(data, size, "png", SETTINGS, dimensions=dimensions)
-        from_origin = render(stored.data, size, "png", SETTINGS)
+        rendered = render(data, size, "png", *DEFAULTS, dimensions=dimensions)
+        from_origin = render(stored.data, size, "png", *DEFAULTS)
         assert (rendered.width, rendered.height) == size.dimensions(*dimensions)
         assert psnr(opened(rendered.data), opened(from_origin.data)) > 35
 
@@ -119,14 +124,14 @@ def test_a_mezzanine_gives_the_pixels_that_the_origin_gives(text, stored):
 def test_a_mezzanine_of_any_shape_gives_them_too(width, height, edge, size):
     width, height = max(width, height // 50), max(height, width // 50)
     mezzanine = file(gradient(*Size(edge, edge).scaled(width, height)), "JPEG")
-    rendered = render(mezzanine, size, "jpg", SETTINGS, dimensions=(width, height))
+    rendered = render(mezzanine, size, "jpg", *DEFAULTS, dimensions=(width, height))
     assert (rendered.width, rendered.height) == size.dimensions(width, height)
 
 
 @pytest.mark.parametrize(("text", "format"), [("20000x2-contain", "webp"), ("99999x99999-contain", "png")])
 def test_a_result_that_is_too_large_is_refused_before_it_is_made(text, format):
     with pytest.raises(BadSize, match="Ask for less"):
-        render(file(gradient(), "PNG"), Size.parse(text), format, SETTINGS)
+        render(file(gradient(), "PNG"), Size.parse(text), format, *DEFAULTS)
 
 
 def test_an_animation_of_few_pixels_becomes_none_of_many():
@@ -135,8 +140,8 @@ def test_an_animation_of_few_pixels_becomes_none_of_many():
     for text in ("4000x4000-contain", "4000x4000-up"):
         for format in ("gif", "webp"):
             with pytest.raises(BadSize, match="100 frames"):
-                render(data, Size.parse(text), format, SETTINGS)
-    assert render(data, Size.parse("40x40-up"), "gif", SETTINGS).width == 40
+                render(data, Size.parse(text), format, *DEFAULTS)
+    assert render(data, Size.parse("40x40-up"), "gif", *DEFAULTS).width == 40
 
 
 # ---- which file to start from ----
@@ -161,7 +166,7 @@ def test_an_image_without_mezzanines_starts_from_its_origin(stored):
 
 
 def test_mezzanines_made_later_are_those_of_the_origin(stored):
-    later = mezzanines(stored.data, SETTINGS)
+    later = mezzanines(stored.data, *INGEST)
     assert [(m.edge, m.width, m.height, m.format) for m, _ in later] == [
         (m.edge, m.width, m.height, m.format) for m, _ in stored.mezzanines
     ]
@@ -171,33 +176,33 @@ def test_mezzanines_made_later_are_those_of_the_origin(stored):
 
 
 def test_mezzanines_can_be_turned_off_and_chosen(photo):
-    assert prepare(photo, BOUND, RenderSettings(mezzanine_edges=())).mezzanines == ()
-    chosen = prepare(photo, BOUND, RenderSettings(mezzanine_edges=(300, 100))).mezzanines
+    assert prepare(photo, BOUND, Limits(), IngestSettings(mezzanine_edges=())).mezzanines == ()
+    chosen = prepare(photo, BOUND, Limits(), IngestSettings(mezzanine_edges=(300, 100))).mezzanines
     assert [mezzanine.edge for mezzanine, _ in chosen] == [100, 300]
 
 
 def test_a_copy_of_more_than_half_of_a_jpeg_is_kept_where_it_has_far_fewer_bytes(photo):
     image = opened(photo).resize((1600, 900))
     edges = {
-        quality: [m.edge for m, _ in prepare(file(image, "JPEG", quality=quality), BOUND, SETTINGS).mezzanines]
+        quality: [m.edge for m, _ in prepare(file(image, "JPEG", quality=quality), BOUND, *INGEST).mezzanines]
         for quality in (98, 40)
     }
     assert edges == {98: [256, 512, 1024], 40: [256, 512]}
     for data in (file(image, "JPEG", quality=40), file(gradient(1600, 900), "PNG")):
-        only = prepare(data, BOUND, RenderSettings(mezzanine_edges=(1024,)))
+        only = prepare(data, BOUND, Limits(), IngestSettings(mezzanine_edges=(1024,)))
         assert [m.edge for m, _ in only.mezzanines] == [1024], "it would be made again after each new size"
 
 
 def test_a_small_image_needs_no_mezzanine():
-    assert prepare(file(gradient(600, 400), "JPEG"), BOUND, SETTINGS).mezzanines == ()
+    assert prepare(file(gradient(600, 400), "JPEG"), BOUND, *INGEST).mezzanines == ()
 
 
 def test_mezzanines_of_a_photograph_are_jpeg_whatever_it_came_as(photo):
     image = opened(photo).crop((1000, 800, 2400, 1500))
     grey = file(image.convert("L"), "PNG", compress_level=1)
     for data in (file(image, "PNG", compress_level=1), file(image, "JPEG"), file(image, "WEBP"), grey):
-        assert {m.format for m, _ in prepare(data, BOUND, SETTINGS).mezzanines} == {"jpg"}
-    assert {m.format for m, _ in mezzanines(file(image, "PNG", compress_level=1), SETTINGS)} == {"jpg"}
+        assert {m.format for m, _ in prepare(data, BOUND, *INGEST).mezzanines} == {"jpg"}
+    assert {m.format for m, _ in mezzanines(file(image, "PNG", compress_level=1), *INGEST)} == {"jpg"}
 
 
 def test_mezzanines_of_drawings_and_of_transparent_pictures_are_lossless():
@@ -213,9 +218,9 @@ def test_mezzanines_of_drawings_and_of_transparent_pictures_are_lossless():
         file(transparent, "WEBP"),
         file(transparent, "PNG"),
     ):
-        assert {m.format for m, _ in prepare(data, BOUND, SETTINGS).mezzanines} == {"png"}
-    assert {m.format for m, _ in mezzanines(file(image, "PNG"), SETTINGS)} == {"png"}
-    assert {m.format for m, _ in prepare(file(image, "WEBP"), BOUND, SETTINGS).mezzanines} == {"jpg"}
+        assert {m.format for m, _ in prepare(data, BOUND, *INGEST).mezzanines} == {"png"}
+    assert {m.format for m, _ in mezzanines(file(image, "PNG"), *INGEST)} == {"png"}
+    assert {m.format for m, _ in prepare(file(image, "WEBP"), BOUND, *INGEST).mezzanines} == {"jpg"}
 
 
 @pytest.mark.skipif(resampling.simd is None, reason="there is no wheel for this machine")
@@ -241,26 +246,26 @@ def test_a_picture_that_is_resized_in_bands_by_a_used_resizer_is_as_if_made_at_o
 def test_a_jpeg_is_stored_with_hardly_any_loss_in_about_as_many_bytes(photo, quality, subsampling):
     image = opened(photo).resize((1200, 675))
     source = file(image, "JPEG", quality=quality, subsampling=subsampling, optimize=True)
-    origin = prepare(source, BOUND, SETTINGS).data
+    origin = prepare(source, BOUND, *INGEST).data
     assert 0.95 < len(origin) / len(source) < 1.05
     assert psnr(opened(source), image) - psnr(opened(origin), image) < 0.3
 
 
 def test_what_is_stored_again_is_the_same_picture(stored):
-    again = prepare(stored.data, BOUND, SETTINGS)
+    again = prepare(stored.data, BOUND, *INGEST)
     assert psnr(opened(again.data), opened(stored.data)) > 45
 
 
 def test_a_palette_stays_one_when_nothing_changes():
     image = gradient().quantize(16)
-    prepared = prepare(file(image, "PNG"), BOUND, SETTINGS)
+    prepared = prepare(file(image, "PNG"), BOUND, *INGEST)
     assert opened(prepared.data).mode == "P"
-    assert opened(prepare(file(image, "PNG"), (100, 100), SETTINGS).data).mode == "RGB"
+    assert opened(prepare(file(image, "PNG"), (100, 100), *INGEST).data).mode == "RGB"
 
 
 def test_a_lossless_webp_stays_lossless():
     image = gradient(300, 200)
-    origin = prepare(file(image, "WEBP", lossless=True), BOUND, SETTINGS)
+    origin = prepare(file(image, "WEBP", lossless=True), BOUND, *INGEST)
     assert origin.format == "webp"
     assert psnr(opened(origin.data), image) > 90
 
@@ -270,7 +275,7 @@ def test_an_avif_is_stored_as_jpeg_or_where_it_is_transparent_as_png(mode, forma
     image = gradient()
     if mode == "RGBA":
         image.putalpha(128)
-    prepared = prepare(file(image, "AVIF"), BOUND, SETTINGS)
+    prepared = prepare(file(image, "AVIF"), BOUND, *INGEST)
     assert prepared.format == format
     assert opened(prepared.data).size == (200, 100)
     assert prepared.transparent is (mode == "RGBA")
@@ -283,7 +288,7 @@ def test_settings_of_quality_and_effort_are_those_of_the_result(photo):
     size = Size.parse("400x300")
 
     def made(format: str, **settings: object) -> bytes:
-        return render(photo, size, format, RenderSettings(**settings)).data
+        return render(photo, size, format, Recipe(**settings), Limits()).data
 
     for format in ("jpg", "webp", "avif"):
         assert len(made(format, quality={format: 30})) < len(made(format)) < len(made(format, quality={format: 95}))
@@ -298,10 +303,10 @@ def test_settings_of_quality_and_effort_are_those_of_the_result(photo):
 @pytest.mark.parametrize("format", ["jpg", "png", "webp", "avif", "gif"])
 def test_pillow_alone_makes_the_same_pictures(photo, format, monkeypatch):
     for text in ("400x300", "300x300-cover-ne", "150x400-fill"):
-        fast = render(photo, Size.parse(text), format, SETTINGS)
+        fast = render(photo, Size.parse(text), format, *DEFAULTS)
         with monkeypatch.context() as patch:
             patch.setattr(resampling, "simd", None)
-            plain = render(photo, Size.parse(text), format, SETTINGS)
+            plain = render(photo, Size.parse(text), format, *DEFAULTS)
         assert psnr(opened(fast.data), opened(plain.data)) > (50 if format == "png" else 33)
 
 
@@ -310,67 +315,69 @@ def test_pillow_alone_makes_the_same_pictures(photo, format, monkeypatch):
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_pillow_alone_makes_every_fit(text, mode):
     size = Size.parse(text)
-    rendered = render(file(gradient(mode=mode), "PNG"), size, "png", SETTINGS)
+    rendered = render(file(gradient(mode=mode), "PNG"), size, "png", *DEFAULTS)
     assert opened(rendered.data).size == size.dimensions(200, 100)
 
 
 def test_the_time_of_each_step_is_told(photo):
-    timings = render(photo, Size.parse("100x"), "jpg", SETTINGS).timings
-    assert list(timings) == ["decode", "resize", "encode"]
-    assert all(seconds > 0 for seconds in timings.values())
+    with recorded() as spans:
+        render(photo, Size.parse("100x"), "jpg", *DEFAULTS)
+    assert list(spans) == ["decode", "resize", "encode"]
+    assert all(seconds > 0 for seconds in spans.values())
 
 
 # ---- what is accepted, and how much at a time ----
 
 
 def test_heic_needs_its_package(monkeypatch):
-    RenderSettings(input_formats=("heic",))
-    monkeypatch.setattr(pixels, "find_spec", lambda name: None)
+    Limits(input_formats=("heic",))
+    monkeypatch.setattr(pictures_settings, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="pip install"):
-        RenderSettings(input_formats=("heic",))
+        Limits(input_formats=("heic",))
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("kind", "settings"),
     [
-        {"input_formats": ("jpeg",)},
-        {"quality": {"png": 80}},
-        {"quality": {"jpg": 101}},
-        {"quality": {"jpg": -1}},
-        {"effort": {"webp": 7}},
-        {"effort": {"gif": 0}},
-        {"jpeg_subsampling": "4:2:2"},
-        {"background": "#ffffff"},
-        {"background": "fff"},
-        {"mezzanine_quality": 101},
-        {"mezzanine_edges": (0,)},
+        (Limits, {"input_formats": ("jpeg",)}),
+        (Recipe, {"quality": {"png": 80}}),
+        (Recipe, {"quality": {"jpg": 101}}),
+        (Recipe, {"quality": {"jpg": -1}}),
+        (Recipe, {"effort": {"webp": 7}}),
+        (Recipe, {"effort": {"gif": 0}}),
+        (Recipe, {"jpeg_subsampling": "4:2:2"}),
+        (Recipe, {"background": "#ffffff"}),
+        (Recipe, {"background": "fff"}),
+        (IngestSettings, {"mezzanine_quality": 101}),
+        (IngestSettings, {"mezzanine_edges": (0,)}),
     ],
 )
-def test_a_setting_that_cannot_be_right_is_named(settings):
+def test_a_setting_that_cannot_be_right_is_named(kind, settings):
     (name,) = settings
     with pytest.raises(ConfigurationError, match=name):
-        RenderSettings(**settings)
+        kind(**settings)
 
 
 def test_limits_are_those_of_the_settings():
     data = file(gradient(), "PNG")
     for settings in ({"max_pixels": 19_999}, {"max_side": 199}, {"decode_seconds": -1}):
         with pytest.raises(ImageTooLarge):
-            render(data, Size.parse("10x"), "jpg", RenderSettings(**settings))
-    render(data, Size.parse("10x"), "jpg", RenderSettings(max_pixels=20_000, max_side=200))
+            render(data, Size.parse("10x"), "jpg", Recipe(), Limits(**settings))
+    render(data, Size.parse("10x"), "jpg", Recipe(), Limits(max_pixels=20_000, max_side=200))
 
 
 def test_an_image_that_needs_more_memory_than_there_is_takes_it_all():
-    assert render(file(gradient(), "PNG"), Size.parse("10x"), "jpg", RenderSettings(pixel_memory=10)).width == 10
+    data = file(gradient(), "PNG")
+    assert render(data, Size.parse("10x"), "jpg", *DEFAULTS, reserve=Memory(10).use).width == 10
 
 
 def are_there_together(wanted: int, most: int) -> bool:
     """Two threads that want as many bytes each."""
-    memory, both = pictures._Memory(), threading.Barrier(2, timeout=0.3)
+    memory, both = Memory(most), threading.Barrier(2, timeout=0.3)
 
     def use() -> bool:
         try:
-            with memory.use(wanted, most):
+            with memory.use(wanted):
                 both.wait()
         except threading.BrokenBarrierError:
             return False
@@ -391,20 +398,20 @@ def test_images_are_worked_on_together_when_their_pixels_fit_into_the_memory(wan
 def test_a_focal_point_that_is_found_is_where_the_detail_is():
     image = Image.new("RGB", (800, 400), "#336699")
     image.paste(Image.effect_noise((100, 100), 90).convert("RGB"), (650, 30))
-    x, y = prepare(file(image, "PNG"), BOUND, SETTINGS, focal="auto").focal
+    x, y = prepare(file(image, "PNG"), BOUND, *INGEST, focal="auto").focal
     assert abs(x - 87) < 6
     assert abs(y - 20) < 8
 
 
 def test_a_picture_without_detail_has_its_focal_point_in_the_middle():
-    assert prepare(file(Image.new("RGB", (300, 200)), "PNG"), BOUND, SETTINGS, focal="auto").focal == (50, 50)
+    assert prepare(file(Image.new("RGB", (300, 200)), "PNG"), BOUND, *INGEST, focal="auto").focal == (50, 50)
 
 
 def test_the_dominant_colour_is_none_of_what_nobody_sees():
     image = Image.new("RGBA", (100, 100), (255, 0, 0, 0))
-    assert prepare(file(image, "PNG"), BOUND, SETTINGS).colour is None
+    assert prepare(file(image, "PNG"), BOUND, *INGEST).colour is None
     image.paste((0, 0, 255, 255), (0, 0, 30, 30))
-    assert prepare(file(image, "PNG"), BOUND, SETTINGS).colour == "0000ff"
+    assert prepare(file(image, "PNG"), BOUND, *INGEST).colour == "0000ff"
 
 
 def test_a_placeholder_is_a_data_uri_of_300_characters_at_most(stored):
@@ -417,4 +424,33 @@ def test_noise_that_no_optimised_jpeg_can_hold_is_stored_all_the_same() -> None:
     for format, options in {"PNG": {}, "JPEG": {"quality": 100, "subsampling": 0}}.items():
         file = BytesIO()
         noise.save(file, format, **options)
-        assert prepare(file.getvalue(), BOUND, SETTINGS).width == 1200
+        assert prepare(file.getvalue(), BOUND, *INGEST).width == 1200
+
+
+# ---- what a derivative's ETag knows of the settings ----
+
+
+@pytest.mark.parametrize(
+    ("changed", "formats"),
+    [
+        ({"quality": {"jpg": 81}}, {"jpg"}),
+        ({"quality": {"webp": 10, "avif": 10}}, {"webp", "avif"}),
+        ({"effort": {"png": 9}}, {"png"}),
+        ({"jpeg_subsampling": "4:4:4"}, {"jpg"}),
+        ({"background": "000000"}, {"jpg"}),
+        ({"quality": {"jpg": 80}, "effort": {"png": 3}}, set()),
+    ],
+)
+def test_a_fingerprint_changes_with_the_settings_that_concern_its_format_alone(changed, formats):
+    usual, other = Recipe(), Recipe(**changed)
+    assert {f for f in CONTENT_TYPES if usual.fingerprint(f) != other.fingerprint(f)} == formats
+
+
+def test_a_fingerprint_changes_with_the_release_and_the_resampler(monkeypatch):
+    before = Recipe().fingerprint("jpg")
+    assert re.fullmatch("[0-9a-f]{16}", before)
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures_settings, "RECIPE", pictures_settings.RECIPE + 1)
+        assert Recipe().fingerprint("jpg") != before
+    monkeypatch.setattr(pictures_settings, "RESAMPLER", "another")
+    assert Recipe().fingerprint("jpg") != before
