@@ -27,7 +27,7 @@ ROUNDS = 300
 
 def fill(folder: Path, count: int, photo: Path) -> None:
     """Store ``count`` derivatives, 100 an image. The images are links to one, and so are all sizes: it is quick."""
-    from lazycrop import LazyCrop
+    from lazycrop import LazyCrop, Request
     from lazycrop.model.records import record_key
 
     images = LazyCrop(store=str(folder), sizes="any", broker="inline")
@@ -97,7 +97,7 @@ def _start_response(status: str, headers: list[tuple[str, str]]) -> None:
 
 def _cold(images: Any, path: str) -> float:
     start = time.process_time()
-    assert images.answer(path).status == 200
+    assert images.answer(Request(path)).status == 200
     return time.process_time() - start
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from lazycrop.errors import LazyCropError as LazyCropError
     from lazycrop.errors import UnknownImage as UnknownImage
     from lazycrop.http.answers import Answer as Answer
-    from lazycrop.markup import Markup as Markup
+    from lazycrop.markup import Helpers as Helpers
+    from lazycrop.http.requests import Request as Request
     from lazycrop.model.records import Record as Record
     from lazycrop.model.sizes import Size as Size
     from lazycrop.service import LazyCrop as LazyCrop
@@ -30,12 +31,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Answer": "http.answers",
     "ConfigurationError": "errors",
+    "Helpers": "markup",
     "ImageApp": "wsgi",
     "LazyCrop": "service",
     "LazyCropError": "errors",
-    "Markup": "markup",
     "Middleware": "wsgi",
     "Record": "model.records",
+    "Request": "http.requests",
     "Size": "model.sizes",
     "UnknownImage": "errors",
 }

@@ -22,6 +22,7 @@ from lazycrop.library.renders import Renders
 from lazycrop.library.state import LARGEST, State
 from lazycrop.library.storing import Storing
 from lazycrop.library.versions import Versions
+from lazycrop.model.derivatives import CONTENT_TYPES
 from lazycrop.queues.brokers import BrokerQueue
 from lazycrop.queues.contract import EMBEDDED, INLINE, Actor, Queue, QueueSettings
 from lazycrop.queues.embedded import EmbeddedQueue
@@ -52,18 +53,19 @@ def build(config: Config) -> Parts:
     """Make the parts and connect them. Connects to nothing outside, starts no thread. Raises ConfigurationError."""
     events, policy = Events(), Policy(config.policy)
     store = open_store(config.store)
-    state = open_state(config, store)
+    recipes = {format: config.recipe.fingerprint(format) for format in CONTENT_TYPES}
+    state = open_state(config, store, recipes)
     origins = Origins(store, config.prefix)
-    records = Records(store, state, origins, config.recipe, config.cache.record_seconds)
+    records = Records(store, state, origins, recipes, config.cache.record_seconds)
     renders = Renders(state, events, config.recipe, config.limits, config.renders)
     versions = Versions(
         *(store, state, records, origins, renders, events),
         limits=config.limits,
         ingest=config.ingest,
-        recipe=config.recipe.whole,
+        recipe=records.recipe,
         lease_seconds=config.cache.lease_seconds,
     )
-    storing = Storing(store, state, records, origins, renders, versions, policy, config.recipe, events)
+    storing = Storing(store, state, records, origins, renders, versions, policy, recipes, events)
     actors: dict[str, Actor] = {STORE: storing.store, MEZZANINES: storing.add_mezzanines}
     jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors))
     if not isinstance(config.queue.broker, str):
@@ -83,13 +85,13 @@ def build(config: Config) -> Parts:
     )
 
 
-def open_state(config: Config, store: Guarded) -> State:
+def open_state(config: Config, store: Guarded, recipes: Mapping[str, str]) -> State:
     """What is known of this store's images; what is known of another store's is never taken for it."""
     shared, local = open_shared_cache(config, store), ProcessCache(config.cache.cache_bytes)
     cache: KeyValue = local if shared is None else Layered(shared, local)
     largest = config.cache.cache_bytes // 4 if shared is None else LARGEST
     secret = config.policy.secret[0] if config.policy.secret else ""
-    return State(Sealed(cache, repr(store), secret), config.cache, largest, config.recipe.fingerprint)
+    return State(Sealed(cache, repr(store), secret), config.cache, largest, recipes)
 
 
 def open_shared_cache(config: Config, store: Guarded) -> KeyValue | None:

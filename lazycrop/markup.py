@@ -1,4 +1,4 @@
-"""Markup: what a page says of an image, complete and escaped, so that it neither jumps nor loads too much."""
+"""Helpers: what a page says of an image, complete and escaped, so that it neither jumps nor loads too much."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Html(str):
 class _Offer:
     """What an element offers to the browser, of whichever image and in whichever format.
 
-    ``box``: the size of ``src``, None for the origin. ``widths`` and ``sizes``: as for :meth:`Markup.img`.
+    ``box``: the size of ``src``, None for the origin. ``widths`` and ``sizes``: as for :meth:`Helpers.img`.
     """
 
     box: Size | None
@@ -46,7 +46,7 @@ class _Offer:
     direct: bool
 
 
-class Markup:
+class Helpers:
     """The helpers of templates for the images of a LazyCrop; cheap enough to be made for each request.
 
     ``mount``: where the images are mounted, percent-encoded; the setting ``prefix`` when not given; begins with
@@ -154,7 +154,7 @@ class Markup:
         record = self._record(image_id, version)
         img = self._img(record, record.format if record else AUTO, offer, placeholder, {"alt": alt, **attributes})
         config = self._images.config
-        formats = formats or [format for format in config.auto_formats if format in config.formats]
+        formats = formats or [format for format in config.answers.auto_formats if format in config.policy.formats]
         sources = "".join(self._source(record, format, offer) for format in formats if record)
         return Html(f"<picture>{sources}{img}</picture>")
 
@@ -224,7 +224,7 @@ class Markup:
 
     def _url(self, record: Record, size: Size | None, format: str, direct: bool, expires: int | None = None) -> str:
         format = format if size else record.format
-        if direct and (url := self._direct(Derivative(record.image_id, size, format, record.version))):
+        if direct and (url := self._images.stored_url(Derivative(record.image_id, size, format, record.version))):
             return url
         return self._images.url(
             record.image_id,
@@ -234,14 +234,6 @@ class Markup:
             expires=expires,
             mount=self._mount,
         )
-
-    def _direct(self, derivative: Derivative) -> str | None:
-        """The store's URL of what is known to be stored."""
-        if derivative.format == AUTO or self._images.config.answer != "redirect":
-            return None
-        if derivative.size is not None and not self._images.library.look(derivative)[2].stored:
-            return None
-        return self._images.store.url(derivative.key)
 
 
 def _shown(record: Record, box: Size | None) -> tuple[int, int]:

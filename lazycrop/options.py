@@ -6,9 +6,14 @@ Each module declares the settings that it reads as a frozen dataclass of its own
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, field
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 def option(default: Any, help: str, *, least: float = 0) -> Any:
@@ -25,3 +30,77 @@ def option(default: Any, help: str, *, least: float = 0) -> Any:
 def default_of(setting: Field[Any]) -> Any:
     """The default that was given to :func:`option`."""
     return setting.default if setting.default_factory is MISSING else setting.default_factory()
+
+
+def typed(value: Any, kind: Any) -> Any:
+    """``value`` as ``kind``, from a string where it is one; else a TypeError or ValueError that says what is wanted."""
+    if kind is Any:
+        return value
+    if get_origin(kind) in (Union, UnionType):
+        if value is None or value in ("", "none"):
+            return None
+        return typed(value, next(part for part in get_args(kind) if part is not type(None)))
+    if kind is bool:
+        return _bool(value)
+    if kind in (int, float):
+        if isinstance(value, bool):
+            raise TypeError("a number")
+        try:
+            number = kind(value)
+            if number != float(value):
+                raise ValueError
+            return number
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError("a whole number" if kind is int else "a number") from None
+    if get_origin(kind) is tuple:
+        return _tuple(value, get_args(kind)[0])
+    if isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Mapping):
+        return _mapping(value, get_args(kind)[1])
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError("a text")
+    return os.fspath(value)
+
+
+def at_least(value: Any, least: float) -> Any:
+    """``value``, where it is no number below ``least``; else a ValueError that says what is wanted."""
+    if isinstance(value, int | float) and not least <= value < float("inf"):
+        raise ValueError(f"a number from {least:g} on")
+    return value
+
+
+def _bool(value: Any) -> bool:
+    text = str(value).lower()
+    if text not in _TRUE + _FALSE:
+        raise ValueError("true or false")
+    return text in _TRUE
+
+
+def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
+    if value is None or value == "none":
+        return ()
+    if isinstance(value, str):
+        value = _split(value)
+    try:
+        return tuple(typed(one, kind) for one in value)
+    except TypeError:
+        raise TypeError("a list") from None
+
+
+def _mapping(value: Any, kind: Any) -> dict[str, Any]:
+    if value is None or value == "none":
+        return {}
+    if isinstance(value, str):
+        pairs = [pair.partition("=") for pair in _split(value)]
+        if not all(separator for _, separator, _ in pairs):
+            raise ValueError("a list of name=value pairs")
+        value = {name.strip(): content.strip() for name, _, content in pairs}
+    if not isinstance(value, Mapping):
+        raise TypeError("a mapping, or a list of name=value pairs")
+    return {name: typed(content, kind) for name, content in value.items()}
+
+
+def _split(text: str) -> list[str]:
+    """The items of a list: one a line, or on one line apart by blanks or commas."""
+    if "\n" in text.strip():
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    return [item for item in re.split(r"[\s,]+", text) if item]

@@ -37,7 +37,8 @@ from lazycrop.http.shortcuts import Shortcut, Shortcuts
 from lazycrop.library.jobs import STORE, Jobs
 from lazycrop.library.records import Found
 from lazycrop.model import urls
-from lazycrop.model.derivatives import AUTO, Derivative, check_image_id
+from lazycrop.model.derivatives import AUTO, Derivative
+from lazycrop.model.keys import check_image_id
 from lazycrop.model.records import Focal, Record, check_focal
 from lazycrop.model.sizes import Size, read_bound
 from lazycrop.sources import given
@@ -104,11 +105,13 @@ class LazyCrop:
 
     # The story of one request.
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request | str, **parts: Any) -> Answer:
         """The response to a request. Blocks for the store, for a render, for others who make the same picture.
 
-        Ends at the latest when ``request_seconds`` are over. Raises nothing: an error is an answer too.
+        ``request``: a :class:`~lazycrop.http.requests.Request`; or its path, with its other ``parts`` by name. Ends at the latest when ``request_seconds`` are over. Raises nothing: an error is an answer too.
         """
+        if isinstance(request, str):
+            request = Request(request, **parts)
         url = (request.path, request.query)
         shortcuts = self._shortcuts.table  # What is forgotten meanwhile, another one has no more.
         shortcut = self._shortcuts.get(*url) if request.is_plain else None

@@ -26,19 +26,21 @@ from urllib.parse import parse_qs, urlsplit
 
 from lazycrop import settings as config
 from lazycrop.access.policy import ANY
+from lazycrop.build import open_queue
 from lazycrop.concurrency.forks import Lock
 from lazycrop.errors import BadSize, ConfigurationError
 from lazycrop.http.answers import Answer
-from lazycrop.library.making import STORE
-from lazycrop.library.versions import Source
-from lazycrop.model.derivatives import check_image_id
+from lazycrop.http.requests import Request
+from lazycrop.library.jobs import STORE
+from lazycrop.model.keys import check_image_id
 from lazycrop.model.sizes import Size
-from lazycrop.queues.brokers import Budget, open_queue
-from lazycrop.queues.contract import Message, Queue, TaskSettings
+from lazycrop.queues.brokers import Budget
+from lazycrop.queues.contract import Message, Queue, QueueSettings
 from lazycrop.service import LazyCrop
+from lazycrop.sources.given import Given
 from lazycrop.wsgi import Stream
 
-_TASK_SETTINGS = {field.name for field in fields(TaskSettings)}
+_QUEUE_SETTINGS = {field.name for field in fields(QueueSettings)}
 
 Requested = str | Size | tuple[int | None, int | None]
 """A URL (or query string) with ``size`` in its query, a Size, or (width, height)."""
@@ -51,7 +53,7 @@ def s3_store_image(message: Message) -> None:
     knows the bucket's credentials from its own configuration: :meth:`S3ImageStorage.configure` was called in that
     process too, or the environment says it (``LAZYCROP_STORE=s3://bucket/base``, ``LAZYCROP_ACCESS_KEY`` and so on).
     """
-    actors = _images_of(message.get("store")).maker.actors
+    actors = _images_of(message.get("store")).jobs.actors
     actors.get(message.get("job", STORE), actors[STORE])(message)
 
 
@@ -83,7 +85,7 @@ class S3ImageStorage:
         self._settings |= {
             "store": f"s3://{bucket}/{path}",
             "public_url": "/".join(part for part in (base_url.rstrip("/"), path) if part) + "/",
-            **{name: credentials[name] for name in ("access_key", "secret_key") if credentials.get(name)},
+            **{f"s3_{name}": credentials[name] for name in ("access_key", "secret_key") if credentials.get(name)},
             **settings,
         }
         self._announce()
@@ -114,7 +116,7 @@ class S3ImageStorage:
             )
         return _open_images(self._settings)
 
-    def store_origin(self, source: Source, bound: str = "4000x4000") -> str:
+    def store_origin(self, source: Given, bound: str = "4000x4000") -> str:
         """Store the image from a URL, a path, bytes or a file object; return the URL of the stored origin.
 
         Raises what :meth:`lazycrop.service.LazyCrop.store_origin` does.
@@ -130,7 +132,9 @@ class S3ImageStorage:
         if self._respond is None:
             raise ConfigurationError(f"Say configure_webengine(…) first, with one of {', '.join(_ENGINES)}.")
         size = _size(requested)
-        return self._respond(self.images.answer(f"/{self.image_id}/{size}.{self.ext}", redirect=not return_image))
+        return self._respond(
+            self.images.answer(Request(f"/{self.image_id}/{size}.{self.ext}", redirect=not return_image))
+        )
 
 
 def _size(requested: Requested) -> Size:
@@ -178,7 +182,7 @@ class _Dispatch:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         # Of the settings, a broker of lazycrop's own needs these.
-        self._settings = config.make_config({name: settings[name] for name in _TASK_SETTINGS & settings.keys()})
+        self._settings = config.make_config({name: settings[name] for name in _QUEUE_SETTINGS & settings.keys()}).queue
         self._budget = Budget(self._settings)
         self._lock = Lock()
         self._own: Queue | None = None
@@ -192,7 +196,7 @@ class _Dispatch:
         task: Any = s3_store_image
         if task is _plain:
             return self._own_queue().send(actor, message)
-        message = {**message, "store": self.images.config.store}
+        message = {**message, "store": self.images.config.store.store}
         if actor != STORE:
             message["job"] = actor
         for name in ("send", "delay"):  # Dramatiq's word, Celery's word.
@@ -213,7 +217,7 @@ class _Dispatch:
     def _own_queue(self) -> Queue:
         with self._lock:
             if self._own is None:
-                self._own = open_queue(self._settings, self.images.maker.actors)
+                self._own = open_queue(self._settings, self.images.jobs.actors)
             return self._own
 
 

@@ -13,11 +13,11 @@ from lazycrop.service import LazyCrop
 
 images = LazyCrop.from_env()
 
-if not isinstance(images.maker.queue, BrokerQueue):
+if not isinstance(images.jobs.queue, BrokerQueue):
     raise ConfigurationError(
-        f"The broker is {images.config.broker!r}, which works inside the application itself and needs no worker; "
+        f"The broker is {images.config.queue.broker!r}, which works inside the application itself and needs no worker; "
         "set 'broker' to a redis:// or amqp:// URL."
     )
 
-broker = images.maker.queue.broker
+broker = images.jobs.queue.broker
 dramatiq.set_broker(broker)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lazycrop import LazyCrop, Markup, Middleware
+from lazycrop import Helpers, LazyCrop, Middleware
 from servers import HOST
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def wsgi_app(settings: Settings) -> WSGIApplication:
 
     def page(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
-        helpers = Markup(images, environ["SCRIPT_NAME"] + images.config.prefix).helpers
+        helpers = Helpers(images, environ["SCRIPT_NAME"] + images.config.prefix).helpers
         calls = [f"<div>{eval(call, dict(helpers))}</div>\n" for call in CALLS]
         return ["".join([TITLE, *calls, END]).encode()]
 
@@ -157,7 +157,7 @@ def django_app(settings: Settings) -> WSGIApplication:
     @library.simple_tag
     def lazycrop(name: str, *arguments: Any, **options: Any) -> str:
         mount = get_script_prefix().rstrip("/") + images.config.prefix
-        return Markup(images, mount).helpers[f"lazycrop_{name}"](*arguments, **options)
+        return Helpers(images, mount).helpers[f"lazycrop_{name}"](*arguments, **options)
 
     calls = (
         """{% lazycrop "img" "cat" "400x300-cover" alt='A "cat" & <co>' class_="photo" %}""",

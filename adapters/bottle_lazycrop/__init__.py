@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from bottle import Bottle, PluginError, Route, SimpleTemplate, request
 
-from lazycrop import LazyCrop, Markup, Middleware
+from lazycrop import Helpers, LazyCrop, Middleware
 
 __all__ = ["LazyCropPlugin"]
 
@@ -51,7 +51,7 @@ class LazyCropPlugin:
         self.images = self._given or LazyCrop.from_mapping({**app.config, **own})
         self._app = app
         app.wsgi = Middleware(app.wsgi, self.images)
-        SimpleTemplate.defaults.update({name: _helper(name) for name in Markup(self.images).helpers})
+        SimpleTemplate.defaults.update({name: _helper(name) for name in Helpers(self.images).helpers})
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         if self._keyword not in inspect.signature(route.callback).parameters:
@@ -73,6 +73,6 @@ def _helper(name: str) -> Callable[..., str]:
     def helper(*arguments: Any, **options: Any) -> str:
         [plugin] = [plugin for plugin in request.app.plugins if isinstance(plugin, LazyCropPlugin)]
         mount = quote(request.environ.get("SCRIPT_NAME", ""), encoding="latin-1") + plugin.images.config.prefix
-        return Markup(plugin.images, mount).helpers[name](*arguments, **options)
+        return Helpers(plugin.images, mount).helpers[name](*arguments, **options)
 
     return helper

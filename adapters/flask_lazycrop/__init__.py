@@ -22,7 +22,7 @@ from werkzeug.routing import BaseConverter
 from werkzeug.wsgi import wrap_file
 
 import lazycrop
-from lazycrop import Answer, ImageApp, LazyCropError, Markup
+from lazycrop import Answer, Helpers, ImageApp, LazyCropError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -53,7 +53,7 @@ class LazyCrop:
         app.url_map.converters["lazycrop"] = _Anything
         app.register_blueprint(_blueprint(ImageApp(images)), url_prefix=images.config.prefix or None)
         app.cli.add_command(_Commands(settings))
-        for name in Markup(images).helpers:
+        for name in Helpers(images).helpers:
             app.add_template_global(_helper(name), name)
 
     @property
@@ -103,7 +103,7 @@ def _helper(name: str) -> Callable[..., str]:
     def helper(*arguments: Any, **options: Any) -> str:
         images = current_app.extensions["lazycrop"]
         mount = quote(request.root_path) + images.config.prefix if has_request_context() else None
-        return Markup(images, mount).helpers[name](*arguments, **options)
+        return Helpers(images, mount).helpers[name](*arguments, **options)
 
     return helper
 

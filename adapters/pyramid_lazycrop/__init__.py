@@ -22,7 +22,7 @@ from pyramid.registry import Registry
 from pyramid.request import Request
 from pyramid.response import FileIter, Response
 
-from lazycrop import Answer, ImageApp, LazyCrop, Markup
+from lazycrop import Answer, Helpers, ImageApp, LazyCrop
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -110,4 +110,4 @@ def _add_helpers(event: BeforeRender) -> None:
     request = event["request"]
     if request is not None and "lazycrop" in request.registry:
         site = _site(request)
-        event.update(Markup(site.app.images, quote(request.script_name) + site.prefix).helpers)
+        event.update(Helpers(site.app.images, quote(request.script_name) + site.prefix).helpers)

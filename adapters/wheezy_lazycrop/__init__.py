@@ -22,7 +22,7 @@ from wsgiref.util import FileWrapper
 from wheezy.core.descriptors import attribute
 from wheezy.http import HTTPRequest, HTTPResponse
 
-from lazycrop import Answer, ImageApp, LazyCrop, Markup
+from lazycrop import Answer, Helpers, ImageApp, LazyCrop
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -85,7 +85,7 @@ def image_urls(images: LazyCrop) -> list[tuple[str, Handler]]:
 def template_helpers(request: HTTPRequest) -> dict[str, Callable[..., str]]:
     """For the templates of a handler that is a function."""
     images = request.options["lazycrop"]
-    return Markup(images, quote(request.root_path.rstrip("/"), encoding="latin-1") + images.config.prefix).helpers
+    return Helpers(images, quote(request.root_path.rstrip("/"), encoding="latin-1") + images.config.prefix).helpers
 
 
 class ImagesMixin:

@@ -8,7 +8,7 @@ import asyncio
 
 from a2wsgi import WSGIMiddleware
 
-from lazycrop import ImageApp, LazyCrop, Markup
+from lazycrop import Helpers, ImageApp, LazyCrop
 
 images = LazyCrop(store="images", sizes=["300x200-cover", "300x200-cover@2x"])
 pictures = WSGIMiddleware(ImageApp(images))
@@ -31,6 +31,6 @@ async def application(scope, receive, send):
         names.append(name)
     else:
         text = "<!doctype html><title>Pictures</title>"
-        text += "".join(Markup(images, "/img").img(name, "300x200-cover", alt=name) for name in names)
+        text += "".join(Helpers(images, "/img").img(name, "300x200-cover", alt=name) for name in names)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
     await send({"type": "http.response.body", "body": text.encode()})

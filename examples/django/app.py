@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template import Context, Engine, Library
 from django.urls import path
 
-from lazycrop import LazyCrop, Markup, Middleware
+from lazycrop import Helpers, LazyCrop, Middleware
 
 PAGE = """<!doctype html><title>Pictures</title>
 <form method="post" enctype="multipart/form-data"><input type="file" name="picture"><button>Store</button></form>
@@ -21,7 +21,7 @@ names: list[str] = []  # In a database, if it is to last.
 
 @register.simple_tag
 def lazycrop_img(*arguments, **options):
-    return Markup(images).img(*arguments, **options)
+    return Helpers(images).img(*arguments, **options)
 
 
 def page(request: HttpRequest) -> HttpResponse:

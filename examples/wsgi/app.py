@@ -6,7 +6,7 @@ Store one with ``curl -T cat.jpg http://127.0.0.1:8080/cat``.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lazycrop import LazyCrop, LazyCropError, Markup, Middleware
+from lazycrop import Helpers, LazyCrop, LazyCropError, Middleware
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -25,7 +25,7 @@ def pages(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterab
         except LazyCropError as error:
             status, text = f"{error.status} Refused", str(error)
     else:
-        markup = Markup(images, environ["SCRIPT_NAME"] + "/img")
+        markup = Helpers(images, environ["SCRIPT_NAME"] + "/img")
         pictures = "".join(markup.img(name, "300x200-cover", alt=name) for name in names)
         text = f"<!doctype html><title>Pictures</title>{pictures}"
     body = text.encode()

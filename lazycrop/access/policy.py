@@ -31,6 +31,11 @@ class PolicySettings:
         False,
         "Redirect a size off the list to the smallest one on it that covers it with the same fit, instead of 404.",
     )
+    secret: tuple[str, ...] = option((), "Keys that sign URLs, one a line: the first signs, all are accepted.")
+
+    def __post_init__(self) -> None:
+        if any(not secret.strip() for secret in self.secret):
+            raise ConfigurationError("'secret' holds an empty key; give long random texts, one a line.")
 
 
 class Policy:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from lazycrop.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
+    """Where what is known is kept, and for how long."""
+
+    cache: Any = option(
+        None, "A cache of your own that processes share, in place of memcached; it keeps KeyValue's contract."
+    )
     memcached: tuple[str, ...] = option((), "Addresses of memcached servers, `host:port`; none keeps all in-process.")
     memcached_seconds: float = option(0.2, "Longest wait for one memcached operation, connecting included.")
     memcached_rest_seconds: float = option(5.0, "How long a memcached server that failed is left alone.")

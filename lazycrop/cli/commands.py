@@ -18,7 +18,8 @@ import traceback
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import Field, fields, replace
+from dataclasses import Field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -26,6 +27,8 @@ from urllib.parse import urlsplit
 from lazycrop import __version__
 from lazycrop import settings as config
 from lazycrop.access.policy import ANY
+from lazycrop.caches.layered import ping
+from lazycrop.caches.memcached import Memcached
 from lazycrop.errors import BadRequest, LazyCropError, NotFound
 from lazycrop.http import answers
 from lazycrop.options import default_of
@@ -108,8 +111,7 @@ class _Command(click.Command):
         super().__init__(*arguments, **attributes)
         file = click.Option(["--config"], metavar="FILE", help="An ini file with a section [lazycrop].")
         # The store and all that concerns it first.
-        settings = sorted(fields(config.Config), key=lambda field: field.name not in config.Config.__annotations__)
-        self.params += [file, *map(_Setting, settings)]
+        self.params += [file, *map(_Setting, config.OPTIONS.values())]
 
     def invoke(self, context: click.Context) -> Any:
         given = context.params
@@ -239,7 +241,9 @@ def warm(settings: Settings, image_id: str, sizes: tuple[str, ...]) -> None:
     With a broker they are queued for its workers, else they are made here and now.
     """
     images = LazyCrop(**settings)
-    if images.config.broker == EMBEDDED:  # It would be left undone what takes longer than the end of a process may.
+    if (
+        images.config.queue.broker == EMBEDDED
+    ):  # It would be left undone what takes longer than the end of a process may.
         images = LazyCrop(**{**settings, "broker": INLINE})
     images.record(image_id)
     _each("Warming", [(size, size) for size in sizes], lambda size, _: images.warm(image_id, [size]))
@@ -273,8 +277,8 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """
     with closing(LazyCrop(**settings)) as images:
         application = Middleware(_nothing_else, images)
-        listed = [*images.config.presets, *(size for size in images.config.sizes if size != ANY)]
-        example = images.url("cat", listed[0] if listed else f"{min(200, images.config.max_edge)}x")
+        listed = [*images.config.policy.presets, *(size for size in images.config.policy.sizes if size != ANY)]
+        example = images.url("cat", listed[0] if listed else f"{min(200, images.config.policy.max_edge)}x")
         saying = f"Serving {images.store!r}. Once an image 'cat' is stored, see {{root}}{example}"
         _run(application, host, port, saying)
 
@@ -327,7 +331,7 @@ def worker(settings: Settings, processes: int, threads: int) -> None:
     from lazycrop.worker import images  # What is wrong with the settings shows here, as one sentence.
 
     counts = ["--processes", str(processes), "--threads", str(threads)]
-    command = ["-m", "dramatiq", "lazycrop.worker", *counts, "--queues", images.config.queue]
+    command = ["-m", "dramatiq", "lazycrop.worker", *counts, "--queues", images.config.queue.queue]
     os.environ.update(_MALLOC | os.environ)
     os.execv(sys.executable, [sys.executable, *command])  # In this process's place, so that signals reach it.
 
@@ -338,16 +342,16 @@ def check(settings: Settings) -> None:
     images = LazyCrop(**{**settings, "broker_seconds": _PATIENCE, "memcached_seconds": _PATIENCE})
     checklist = _Checklist()
     _check_store(images, checklist)
-    for server in images.config.memcached:
-        cache = config.open_cache(replace(images.config, memcached=(server,)), images.store)
+    for server in images.config.cache.memcached:
+        cache = Memcached([server], seconds=_PATIENCE)
         checklist.check(
             f"memcached {server} gives a lease to one owner only",
-            cache.ping,
+            partial(ping, cache),
             "Start it, or correct 'memcached'; until then each process has a cache of its own.",
         )
     checklist.check(
-        f"broker {_without_secrets(images.config.broker)} answers",
-        lambda: images.maker.queue.ping(),
+        f"broker {_without_secrets(images.config.queue.broker)} answers",
+        lambda: images.jobs.queue.ping(),
         "Start it, or correct 'broker'; until then pictures are answered, and not stored.",
     )
     for warning in _warnings(images):
@@ -388,7 +392,7 @@ def _check_store(images: LazyCrop, checklist: _Checklist) -> None:
     if not checklist.check(f"{store!r} takes an object", lambda: store.put(key, data, _BINARY), advice):
         return
     checklist.check("it gives the object back", lambda: _expect(store.get(key, limit=len(data)), data), advice)
-    address = store.url(key) if images.config.answer == "redirect" else None
+    address = store.url(key) if images.config.answers.answer == "redirect" else None
     if address is not None:
         checklist.check(
             f"anybody can read {address}",
@@ -417,12 +421,12 @@ def _fetch(address: str) -> bytes:
 def _warnings(images: LazyCrop) -> Iterator[str]:
     """What works, and may not be meant."""
     settings = images.config
-    if images.policy.closed and not settings.secret:
+    if images.closed:
         yield "Nothing may be asked for: set 'sizes', 'presets' or 'secret'."
     if images.policy.any:
-        yield f"sizes=any: anybody can fill the store with sizes of up to {settings.max_edge} pixels."
-    if settings.broker not in (EMBEDDED, INLINE):
-        if settings.store == _MEMORY:
+        yield f"sizes=any: anybody can fill the store with sizes of up to {settings.policy.max_edge} pixels."
+    if settings.queue.broker not in (EMBEDDED, INLINE):
+        if settings.store.store == _MEMORY:
             yield f"store={_MEMORY} is each process's own: what a worker stores there nobody finds."
-        if not settings.memcached:
+        if not settings.cache.memcached:
             yield "There is a broker and no memcached: workers render again what a request has rendered."

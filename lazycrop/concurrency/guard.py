@@ -121,7 +121,9 @@ class Guard:
             self._rests_until = time.monotonic() + self._rest_seconds
             is_new, self._is_faulty = not self._is_faulty, True
         level = logging.WARNING if is_new else logging.DEBUG
-        self._log.log(level, "%s failed and is left alone for %g s at a time: %r", self.name, self._rest_seconds, error)
+        reason = error.__cause__ or error  # What clients are told has no reasons.
+        rest = f" and is left alone for {self._rest_seconds:g} s at a time" if self._rest_seconds else ""
+        self._log.log(level, "%s failed%s: %r", self.name, rest, reason)
 
     def _recover(self) -> None:
         with self._lock:

@@ -33,9 +33,24 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 @dataclass(frozen=True, kw_only=True)
 class AnswerSettings:
     redirect_status: int = option(301, "The status of a redirect to a stored size: 301, 302, 303, 307 or 308.")
+    answer: str = option("redirect", "`redirect` to stored sizes where there is a public URL, or `stream` them.")
     max_age: int = option(86_400, "Seconds that a browser may keep the answer of a URL without a version.")
+    auto_formats: tuple[str, ...] = option(
+        ("avif", "webp"), "What `.auto` may choose when Accept names it, best first; else the origin's own kind."
+    )
+    slow_formats: tuple[str, ...] = option(
+        ("avif",), "Formats too dear to encode on the request path of `.auto`: the worker makes them."
+    )
 
     def __post_init__(self) -> None:
+        if self.answer not in ("redirect", "stream"):
+            raise ConfigurationError(f"'answer' is {self.answer!r}; it is 'redirect' or 'stream'.")
+        for name in ("auto_formats", "slow_formats"):
+            for format in getattr(self, name):
+                if format not in CONTENT_TYPES:
+                    raise ConfigurationError(
+                        f"{format!r} in {name!r} is no format; the formats are {', '.join(CONTENT_TYPES)}."
+                    )
         if self.redirect_status not in _REDIRECTS:
             raise ConfigurationError(
                 f"'redirect_status' is {self.redirect_status!r}; it is one of {', '.join(map(str, _REDIRECTS))}."

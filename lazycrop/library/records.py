@@ -7,20 +7,20 @@ There are three ways to ask, and each says how old its answer may be: :meth:`Rec
 
 from __future__ import annotations
 
+import hashlib
 import time
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
-from lazycrop.errors import BadRecord, MissingObject, StoreUnavailable, UnknownImage
+from lazycrop.errors import MissingObject, StoreUnavailable, UnknownImage
 from lazycrop.library.origins import Origins
 from lazycrop.library.state import Hot, Known, State
 from lazycrop.model import keys, records
 from lazycrop.model.derivatives import AUTO, Derivative
 from lazycrop.model.records import Record, Tombstone
-from lazycrop.pictures.settings import Recipe
 from lazycrop.stores.contract import Store
 
 _RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
@@ -60,11 +60,14 @@ _Recent = dict[tuple[str, int | None], tuple[Record, float]]
 class Records:
     """The records of the images of one store."""
 
-    def __init__(self, store: Store, state: State, origins: Origins, recipe: Recipe, record_seconds: int) -> None:
+    def __init__(
+        self, store: Store, state: State, origins: Origins, recipes: Mapping[str, str], record_seconds: int
+    ) -> None:
         self._store = store
         self._state = state
         self._origins = origins
-        self._recipe = recipe
+        self._recipes = recipes
+        self.recipe = hashlib.sha256("".join(recipes.values()).encode()).hexdigest()[:16]
         self._record_seconds = record_seconds
         self._flights: SingleFlight[Record] = SingleFlight()
         # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
@@ -162,7 +165,7 @@ class Records:
         self._seen[record.image_id] = (record.version, record.format)
 
     def _found(self, derivative: Derivative, record: Record, fresh_until: float, known: Known) -> Found:
-        recipe, stored_by = self._recipe.fingerprint(derivative.format), known.stored_by(record)
+        recipe, stored_by = self._recipes[derivative.format], known.stored_by(record)
         return Found(
             derivative=derivative,
             record=record,
@@ -182,7 +185,7 @@ class Records:
 
         It was by today's settings where they are those of the day when the image was stored.
         """
-        return self._recipe.fingerprint(derivative.format) if record.recipe == self._recipe.whole else _UNKNOWN_RECIPE
+        return self._recipes[derivative.format] if record.recipe == self.recipe else _UNKNOWN_RECIPE
 
 
 # A request and its job read one record three times.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -82,15 +82,15 @@ class Lease:
 class State:
     """What lazycrop keeps in the cache.
 
-    ``recipe``: the fingerprint of the settings that decide the bytes of a format; hot bytes of another recipe, which
+    ``recipes``: the fingerprint of the settings that decide the bytes of each format; hot bytes of another one, which
     another process may have during a deployment, are another thing.
     """
 
-    def __init__(self, cache: Sealed, settings: CacheSettings, largest: int, recipe: Callable[[str], str]) -> None:
+    def __init__(self, cache: Sealed, settings: CacheSettings, largest: int, recipes: Mapping[str, str]) -> None:
         self._cache = cache
         self._settings = settings
         self._largest = largest
-        self._recipe = recipe
+        self._recipes = recipes
 
     def look(self, derivative: Derivative, current: bool) -> Known:
         """All that is known, in one round trip.
@@ -157,7 +157,7 @@ class State:
 
     def making_name(self, derivative: Derivative, tag: str) -> str:
         """What the lease to make a derivative is called: who makes other bytes is no reason to wait."""
-        return f"{derivative.key} {tag} {self._recipe(derivative.format)}"
+        return f"{derivative.key} {tag} {self._recipes[derivative.format]}"
 
     def count_failure(self, derivative: Derivative, tag: str) -> None:
         """An image could not be decoded; the second time in ``quarantine_seconds`` puts it into quarantine."""
@@ -171,7 +171,7 @@ class State:
         self._cache.close()
 
     def _hot_name(self, derivative: Derivative) -> str:
-        return f"hot {derivative.key} {self._recipe(derivative.format)}"
+        return f"hot {derivative.key} {self._recipes[derivative.format]}"
 
 
 def _marker_name(derivative: Derivative) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from lazycrop.access.policy import Policy
@@ -15,7 +16,6 @@ from lazycrop.library.state import State
 from lazycrop.library.versions import Versions
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.model.records import Record
-from lazycrop.pictures.settings import Recipe
 from lazycrop.stores.contract import Store
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Storing:
         renders: Renders,
         versions: Versions,
         policy: Policy,
-        recipe: Recipe,
+        recipes: Mapping[str, str],
         events: Events,
     ) -> None:
         self._store = store
@@ -45,7 +45,7 @@ class Storing:
         self._renders = renders
         self._versions = versions
         self._policy = policy
-        self._recipe = recipe
+        self._recipes = recipes
         self._events = events
 
     def store(self, message: Any) -> None:
@@ -84,7 +84,7 @@ class Storing:
         if data is not None and self._store.put(derivative.key, data, CONTENT_TYPES[derivative.format], new=True):
             logger.info("stored %s, %d bytes", derivative.key, len(data))
             self._events.tell(Stored(record.image_id, record.version, derivative.key, length=len(data)))
-            return self._recipe.fingerprint(derivative.format)
+            return self._recipes[derivative.format]
         return self._records.recipe_of_stored(derivative, record)
 
     def _rendered(self, derivative: Derivative, record: Record) -> bytes:

@@ -91,7 +91,7 @@ class _Demo:
         """
         kind = environ.get("CONTENT_TYPE", "").partition(";")[0]
         if kind == _FILE:
-            return _body(environ, self._images.config.download_bytes)
+            return _body(environ, self._images.config.download.download_bytes)
         if kind == _JSON:
             return _url(_body(environ, _URL_BYTES))
         raise UnsupportedImage(f"Send an image as {_FILE}, or a URL as {_JSON}.")

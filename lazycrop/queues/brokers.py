@@ -16,25 +16,12 @@ from urllib.parse import urlsplit
 from lazycrop.concurrency.pool import Pool
 from lazycrop.errors import ConfigurationError
 from lazycrop.queues.actors import actor_name, declare
-from lazycrop.queues.contract import EMBEDDED, INLINE, REDIS, Actor, Message, Queue, TaskSettings
-from lazycrop.queues.embedded import EmbeddedQueue
-from lazycrop.queues.inline import InlineQueue
+from lazycrop.queues.contract import REDIS, Actor, Message, QueueSettings
 
 if TYPE_CHECKING:
     from dramatiq import Broker
 
 logger = logging.getLogger(__name__)
-
-
-def open_queue(settings: TaskSettings, actors: Mapping[str, Actor]) -> Queue:
-    """The queue that ``settings.broker`` names, with ``actors`` by name on it."""
-    if isinstance(settings.broker, Queue):
-        return settings.broker
-    if settings.broker == INLINE:
-        return InlineQueue(actors)
-    if settings.broker == EMBEDDED:
-        return EmbeddedQueue(settings, actors)
-    return BrokerQueue(settings, actors)
 
 
 class BrokerQueue:
@@ -43,7 +30,7 @@ class BrokerQueue:
     (No timeout of redis-py or pika bounds a whole send; and pika opens a connection a thread.)
     """
 
-    def __init__(self, settings: TaskSettings, actors: Mapping[str, Actor]) -> None:
+    def __init__(self, settings: QueueSettings, actors: Mapping[str, Actor]) -> None:
         self._queue = settings.queue
         self._own = isinstance(settings.broker, str)
         self._ping: Callable[[Any], Any]
@@ -71,7 +58,7 @@ class BrokerQueue:
 class Budget:
     """Makes calls to a broker in a thread of its own, waits for each no longer than it may, rests after a failure."""
 
-    def __init__(self, settings: TaskSettings) -> None:
+    def __init__(self, settings: QueueSettings) -> None:
         self._settings = settings
         self._resting_until = 0.0
         self._sender = Pool("lazycrop-sender", 1)
@@ -107,7 +94,7 @@ class Budget:
             raise TimeoutError(f"no answer within {self._settings.broker_seconds} s") from None
 
 
-def _open_broker(settings: TaskSettings) -> tuple[Broker, Callable[[Any], Any]]:
+def _open_broker(settings: QueueSettings) -> tuple[Broker, Callable[[Any], Any]]:
     """The broker, and what asks it whether it is there."""
     broker, seconds = settings.broker, settings.broker_seconds
     if not isinstance(broker, str):

@@ -18,7 +18,7 @@ REDIS, RABBITMQ = ("redis", "rediss", "unix"), ("amqp", "amqps")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSettings:
+class QueueSettings:
     broker: Any = option(
         EMBEDDED,
         "`embedded` (threads of this process), `inline`, `redis://…`, `amqp://…`, a Dramatiq broker or a Queue.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazycrop.concurrency.forks import renew
 from lazycrop.queues.actors import actor_name, declare
-from lazycrop.queues.contract import Actor, Message, TaskSettings
+from lazycrop.queues.contract import Actor, Message, QueueSettings
 
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker
@@ -29,7 +29,7 @@ class EmbeddedQueue:
 
     ready = True
 
-    def __init__(self, settings: TaskSettings, actors: Mapping[str, Actor]) -> None:
+    def __init__(self, settings: QueueSettings, actors: Mapping[str, Actor]) -> None:
         self._settings = settings
         self._actors = actors
         renew(self)

@@ -48,7 +48,7 @@ _Resolver = Callable[..., list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchSettings:
+class DownloadSettings:
     """What a download may cost, and where it may go."""
 
     download_bytes: int = option(20_000_000, "The most bytes that the file behind a source URL may have.")
@@ -67,7 +67,7 @@ class FetchSettings:
 
 def fetch(
     url: str,
-    settings: FetchSettings,
+    settings: DownloadSettings,
     *,
     tls: ssl.SSLContext | None = None,
     getaddrinfo: _Resolver = socket.getaddrinfo,
@@ -165,7 +165,7 @@ class _Watchdog:
 class _Door:
     """Where every connection of a download is opened."""
 
-    settings: FetchSettings
+    settings: DownloadSettings
     rules: Rules
     watchdog: _Watchdog
     getaddrinfo: _Resolver
@@ -247,7 +247,7 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-def _ask(pool: HTTPConnectionPool, target: Url, settings: FetchSettings, watchdog: _Watchdog) -> bytes | str:
+def _ask(pool: HTTPConnectionPool, target: Url, settings: DownloadSettings, watchdog: _Watchdog) -> bytes | str:
     """One request: the body, or the location that it is redirected to. Raises FetchError, ImageTooLarge."""
     try:
         response = pool.urlopen(
@@ -283,7 +283,7 @@ def _explained(error: Exception, watchdog: _Watchdog) -> tuple[str, str]:
     return "The source URL's answer was broken off or malformed; try again later, or give another one.", reason
 
 
-def _body(response: BaseHTTPResponse, target: Url, settings: FetchSettings) -> bytes:
+def _body(response: BaseHTTPResponse, target: Url, settings: DownloadSettings) -> bytes:
     """All bytes of an answer, which must be a plain one."""
     if response.status != 200:
         text = "The source URL answered with an error; check that it shows an image in a browser."
@@ -304,7 +304,7 @@ def _body(response: BaseHTTPResponse, target: Url, settings: FetchSettings) -> b
     raise ImageTooLarge(f"The image has more than {settings.download_bytes:,} bytes; give a smaller one.")
 
 
-def _redirected(source: Url, location: str, settings: FetchSettings) -> Url:
+def _redirected(source: Url, location: str, settings: DownloadSettings) -> Url:
     joined = ""
     with suppress(ValueError):  # http://[::1
         joined = urljoin(source.url, location)
@@ -314,7 +314,7 @@ def _redirected(source: Url, location: str, settings: FetchSettings) -> Url:
     return target
 
 
-def _target(url: str, settings: FetchSettings) -> Url:
+def _target(url: str, settings: DownloadSettings) -> Url:
     """The parts of a URL that may be fetched as far as can be told from its text. Raises FetchError."""
     target = _parse(url)
     if target.auth is not None:

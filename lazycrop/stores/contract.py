@@ -4,24 +4,35 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, NoReturn, Protocol
-from urllib.parse import quote
+from typing import Any, BinaryIO, Protocol
+from urllib.parse import quote, urlsplit
 
 from lazycrop.errors import ConfigurationError, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
 from lazycrop.options import option
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """How long the store may take. They bound S3; a folder answers or fails at once."""
+    """Where images are kept, and how long that may take. Only what may hang is bounded; a folder answers or fails."""
 
+    store: Any = option(
+        "images", "Where images are kept: a folder, `s3://bucket/base/path`, `memory:`, or a Store object."
+    )
+    public_url: str | None = option(
+        None, "Where anybody can fetch the store's objects. S3 derives it; a folder without it is streamed."
+    )
+    s3_endpoint_url: str | None = option(
+        None, "The address of an S3 server that is not Amazon's; boto3's own settings count too."
+    )
+    s3_access_key: str | None = option(None, "The S3 access key; without it boto3 looks where it always does.")
+    s3_secret_key: str | None = option(None, "The S3 secret key.")
+    s3_region: str | None = option(None, "The S3 region.")
+    s3_acl: str | None = option(None, "The ACL sent with each S3 object, such as `public-read`.")
     store_connect_seconds: float = option(1.0, "How long connecting to one address of the store may take.")
     store_read_seconds: float = option(2.0, "How long the store may be silent while an object is read or looked up.")
     store_write_seconds: float = option(10.0, "How long the store may be silent while objects are put or deleted.")
@@ -29,6 +40,16 @@ class StoreSettings:
     store_rest_seconds: float = option(1.0, "How long a store that did not answer is left alone by reads.")
     store_attempts: int = option(1, "How often a request to the store is tried.", least=1)
     store_connections: int = option(32, "How many objects one process reads from the store at the same time.", least=1)
+
+    def __post_init__(self) -> None:
+        if self.public_url is not None and urlsplit(self.public_url).scheme not in ("http", "https"):
+            raise ConfigurationError(f"'public_url' is {self.public_url!r}; it is an absolute http or https URL.")
+        if not isinstance(self.store, str | os.PathLike):
+            given = [name for name in ("public_url", "s3_endpoint_url", "s3_acl") if getattr(self, name) is not None]
+            if given:
+                raise ConfigurationError(
+                    f"{given[0]!r} is given beside a Store object, which has its own; drop one of them."
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +122,10 @@ def object_url(public_url: str, key: str) -> str:
     return public_url + quote(key, safe="/@")
 
 
-def fail(action: str, key: str, reason: object) -> NoReturn:
-    """The reason, which may name hosts and paths, is for the log; the client is told the kind of failure only."""
-    log.warning("The store could not %s %r: %s", action, key, reason)
-    raise StoreUnavailable("The image store is not available; try again in a few seconds.") from (
-        reason if isinstance(reason, BaseException) else None
-    )
+def unavailable(action: str, key: str, reason: object) -> StoreUnavailable:
+    """The error to raise. Its reason, which may name hosts and paths, is for the log, and told there by whoever catches
+    it; the client is told the kind of failure only.
+    """
+    error = StoreUnavailable("The image store is not available; try again in a few seconds.")
+    error.__cause__ = reason if isinstance(reason, BaseException) else OSError(f"could not {action} {key!r}: {reason}")
+    return error

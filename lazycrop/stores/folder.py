@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from lazycrop.errors import BadRequest, MissingObject
 from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.stores.contract import Opened, checked_url, fail, object_url
+from lazycrop.stores.contract import Opened, checked_url, object_url, unavailable
 
 _WAYS = 10_000  # Folders that are remembered to have no symbolic link on the way.
 
@@ -79,7 +79,7 @@ class FolderStore:
                 if not stat.S_ISREG(status.st_mode):
                     raise IsADirectoryError
                 if status.st_size > limit:
-                    fail("get", key, f"it has {status.st_size} bytes, more than {limit}")
+                    raise unavailable("get", key, f"it has {status.st_size} bytes, more than {limit}")
                 return _read(descriptor, status.st_size)
             finally:
                 os.close(descriptor)
@@ -134,7 +134,7 @@ class FolderStore:
         way = os.path.dirname(path) if reading else path
         if not reading or way not in self._ways:
             if os.path.realpath(way) != way:
-                fail("reach", key, "there is a symbolic link on the way")
+                raise unavailable("reach", key, "there is a symbolic link on the way")
             if reading:
                 self._remember_way(way)
         return path
@@ -165,7 +165,7 @@ class FolderStore:
         except OSError as error:
             if action != "put" and isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
                 raise MissingObject("The store has no such object.") from None
-            fail(action, key, error)
+            raise unavailable(action, key, error)
 
 
 _TEMPORARY = ".lazycrop-"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from lazycrop.concurrency.forks import Lock
 from lazycrop.errors import MissingObject
 from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.stores.contract import Opened, checked_url, fail, object_url
+from lazycrop.stores.contract import Opened, checked_url, object_url, unavailable
 
 
 class MemoryStore:
@@ -43,7 +43,7 @@ class MemoryStore:
         except KeyError:
             raise MissingObject("The store has no such object.") from None
         if len(data) > limit:
-            fail("get", key, f"it has more than {limit} bytes")
+            raise unavailable("get", key, f"it has more than {limit} bytes")
         return data
 
     def open(self, key: str) -> Opened:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from lazycrop.concurrency.deadlines import left
-from lazycrop.concurrency.pool import Pool
+from lazycrop.concurrency.forks import renew
 from lazycrop.errors import ConfigurationError, LazyCropError, MissingObject
 from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.stores.contract import Opened, StoreSettings, checked_url, fail, object_url
+from lazycrop.stores.contract import Opened, StoreSettings, checked_url, object_url, unavailable
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-_WRITES = ("put", "delete", "list")
+logger = logging.getLogger(__name__)
 
 
 class S3Store:
@@ -62,9 +55,13 @@ class S3Store:
             "region_name": region,
         }
         self._client_arguments = {name: value for name, value in given.items() if value}
-        # By process id: after a fork neither the client may be used, nor a lock that another thread held.
-        self._processes: dict[int, _Process] = {}
         self._warned = False
+        renew(self)
+
+    def after_fork(self) -> None:
+        """Neither a client of the parent may be used, nor a lock that another thread of it held."""
+        self._lock = threading.Lock()
+        self._clients: dict[float, Any] = {}
 
     def __repr__(self) -> str:
         server = self._client_arguments.get("endpoint_url", "")
@@ -73,7 +70,7 @@ class S3Store:
     @property
     def public_url(self) -> str:
         if self._public_url is None:
-            self._public_url = self._in_time("find the URL of", self.bucket, self._derive_public_url)
+            self._public_url = self._derive_public_url()
         return self._public_url
 
     def url(self, key: str) -> str:
@@ -98,14 +95,28 @@ class S3Store:
         return True
 
     def get(self, key: str, limit: int) -> bytes:
-        return self._in_time("get", key, lambda: self._read(key, limit))
+        deadline = time.monotonic() + self._settings.store_seconds
+        data = bytearray()
+        with closing(self._body(key)) as body:
+            if body.length > limit:
+                raise unavailable("get", key, f"it has {body.length} bytes, more than {limit}")
+            while chunk := body.read(65536):
+                data += chunk
+                if time.monotonic() > deadline:
+                    raise unavailable("get", key, TimeoutError("its time is over"))
+        return bytes(data)
 
     def open(self, key: str) -> Opened:
-        body = self._in_time("open", key, lambda: self._body(key))
+        body = self._body(key)
         return Opened(io.BufferedReader(body, 65536), body.length)
 
     def exists(self, key: str) -> bool:
-        return self._in_time("look for", key, lambda: self._exists(key))
+        try:
+            with self._failures("look for", key):
+                self._client().head_object(**self._named(key))
+        except MissingObject:
+            return False
+        return True
 
     def delete(self, key: str) -> None:
         with suppress(MissingObject), self._failures("delete", key):
@@ -121,63 +132,13 @@ class S3Store:
                 # Consoles make an empty object named as the folder itself.
                 yield from (name.removeprefix(self.base_path) for name in found if name != prefix)
 
-    def _read(self, key: str, limit: int) -> bytes:
-        deadline = time.monotonic() + self._settings.store_seconds
-        data = bytearray()
-        with closing(self._body(key)) as body:
-            if body.length > limit:
-                fail("get", key, f"it has {body.length} bytes, more than {limit}")
-            while chunk := body.read(65536):
-                data += chunk
-                if time.monotonic() > deadline:
-                    fail("get", key, "its time is over")
-        return bytes(data)
-
     def _body(self, key: str) -> _Body:
         with self._failures("get", key):
             response = self._client().get_object(**self._named(key))
             return _Body(response["Body"], response["ContentLength"], key)
 
-    def _exists(self, key: str) -> bool:
-        try:
-            with self._failures("look for", key):
-                self._client().head_object(**self._named(key))
-        except MissingObject:
-            return False
-        return True
-
     def _named(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.base_path + key}
-
-    def _in_time(self, action: str, key: str, call: Callable[[], T]) -> T:
-        """What ``call`` returns, or StoreUnavailable after ``store_seconds``, whatever holds it up.
-
-        boto3's own timeouts hold for one address and one read of the socket: of a name with eight addresses that do
-        not answer each is tried, looking a name up has no timeout, and headers may drip for ever. So the call has a
-        thread of its own, which is left to itself when it is late.
-        """
-        process, seconds = self._process(), left(self._settings.store_seconds)
-        slots = process.slots
-        if time.monotonic() < process.resting_until:
-            fail(action, key, "it did not answer a moment ago")
-        if not seconds:
-            fail(action, key, "the request's time was over before it was asked")
-        started = time.monotonic()
-        if not slots.acquire(timeout=seconds):
-            fail(action, key, f"all connections stayed taken for {seconds:.1f} s")
-        future = process.pool.submit(call)
-        future.add_done_callback(lambda _: slots.release())
-        seconds = max(0, seconds - (time.monotonic() - started))
-        try:
-            return future.result(seconds)
-        except TimeoutError:
-            if seconds >= self._settings.store_read_seconds:  # And not because little of the request's time was left.
-                self._rest()
-            fail(action, key, f"it took more than {seconds:.1f} s")
-
-    def _rest(self) -> None:
-        """Leave the server alone for a while, so that not every request waits for it in turn."""
-        self._process().resting_until = time.monotonic() + self._settings.store_rest_seconds
 
     @contextmanager
     def _failures(self, action: str, key: str) -> Iterator[None]:
@@ -199,28 +160,20 @@ class S3Store:
             if status == 403 and action in ("get", "look for") and code in ("AccessDenied", "Forbidden", "403"):
                 self._warn_of_403()
                 raise MissingObject("The store has no such object.") from None
-            fail(action, key, error)
+            raise unavailable(action, key, error)
         except Exception as error:  # BotoCoreError, and those that belong to no family, as of an answer that is no XML
-            # Not of writes, which have more patience; and a server may close a connection at any time.
-            if action not in _WRITES and isinstance(error, ConnectTimeoutError | ReadTimeoutError):
-                self._rest()
-            fail(action, key, error)
+            if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
+                raise unavailable(action, key, TimeoutError(str(error))) from None
+            raise unavailable(action, key, error) from None
 
     def _warn_of_403(self) -> None:
         if not self._warned:
             self._warned = True
-            log.warning(
+            logger.warning(
                 "The bucket %s answers 403, which is taken for a missing object. Grant the permission s3:ListBucket "
                 "to tell the two apart. If objects that exist are not found, the keys or s3:GetObject are at fault.",
                 self.bucket,
             )
-
-    def _process(self) -> _Process:
-        return self._processes.setdefault(os.getpid(), self._new_process())
-
-    def _new_process(self) -> _Process:
-        count = self._settings.store_connections
-        return _Process(threading.Semaphore(count), Pool("lazycrop-store", count))
 
     def _client(self) -> Any:
         """The client that requests wait for."""
@@ -232,11 +185,10 @@ class S3Store:
 
     def _client_with(self, read_seconds: float) -> Any:
         """This process's client, built at the first use: it may be shared by threads, building it may not."""
-        process = self._process()
-        with process.lock:
-            if read_seconds not in process.clients:
-                process.clients[read_seconds] = self._build_client(read_seconds)
-        return process.clients[read_seconds]
+        with self._lock:
+            if read_seconds not in self._clients:
+                self._clients[read_seconds] = self._build_client(read_seconds)
+            return self._clients[read_seconds]
 
     def _build_client(self, read_seconds: float) -> Any:
         # Imported here: it takes 0.3 s, and only some need it.
@@ -266,21 +218,6 @@ class S3Store:
         return object_url(f"{scheme}://{place}/", self.base_path)
 
 
-@dataclass(slots=True)
-class _Process:
-    """What one process has of a bucket.
-
-    ``slots``: one for each call under way, so that late ones do not pile up. ``resting_until``: until when reads fail
-    at once. ``clients``: by their read timeout.
-    """
-
-    slots: threading.Semaphore
-    pool: Pool
-    resting_until: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    clients: dict[float, Any] = field(default_factory=dict)
-
-
 class _AlreadyThere(LazyCropError):
     """The object that should have been new exists."""
 
@@ -303,10 +240,10 @@ class _Body(io.RawIOBase):
         try:
             data = self._response.read1(len(buffer))
         except Exception as error:  # urllib3's, http.client's, ssl's and the socket's come through here
-            fail("read", self._key, error)
+            raise unavailable("read", self._key, error)
         self._left -= len(data)
         if not data and self._left > 0:
-            fail("read", self._key, f"it ended {self._left} bytes early")
+            raise unavailable("read", self._key, f"it ended {self._left} bytes early")
         buffer[: len(data)] = data
         return len(data)
 

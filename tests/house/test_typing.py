@@ -25,7 +25,7 @@ CONSUMERS = {
     "core": """
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from collections.abc import Iterable
-from lazycrop import Answer, ImageApp, LazyCrop, LazyCropError, Markup, Middleware, Record, Size
+from lazycrop import Answer, ImageApp, LazyCrop, LazyCropError, Helpers, Middleware, Record, Size
 
 images = LazyCrop(store="images", sizes=["200x100"])
 record: Record = images.store_origin("cat", b"bytes", bound=Size(4000, 4000), focal="auto")
@@ -33,7 +33,7 @@ width: int = record.width
 
 def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     try:
-        html: str = Markup(images, "/img").img("cat", "200x100", alt="A cat", widths=[200, "400x"], class_="photo")
+        html: str = Helpers(images, "/img").img("cat", "200x100", alt="A cat", widths=[200, "400x"], class_="photo")
     except LazyCropError as error:
         html = f"{error.status} {error.code}"
     start_response("200 OK", [])

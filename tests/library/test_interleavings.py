@@ -20,7 +20,7 @@ from PIL import Image
 
 from doubles import Taking
 from lazycrop import LazyCrop, LazyCropError
-from lazycrop.errors import MissingObject, StoreUnavailable
+from lazycrop.errors import StoreUnavailable
 from lazycrop.http.requests import Request
 from lazycrop.library import contents, versions
 from lazycrop.model.keys import Key

@@ -19,14 +19,14 @@ from lazycrop import ConfigurationError, LazyCrop
 from lazycrop.queues import embedded
 from lazycrop.queues.actors import declare
 from lazycrop.queues.brokers import BrokerQueue, open_queue
-from lazycrop.queues.contract import TaskSettings
+from lazycrop.queues.contract import QueueSettings
 from lazycrop.queues.embedded import EmbeddedQueue
 from lazycrop.queues.inline import InlineQueue
 from servers import FaultProxy, RabbitMQ, Valkey, eventually
 
 
-def settings(**values: Any) -> TaskSettings:
-    return TaskSettings(**values)
+def settings(**values: Any) -> QueueSettings:
+    return QueueSettings(**values)
 
 
 def test_inline_does_the_work_before_it_returns() -> None:
@@ -109,10 +109,10 @@ def test_embedded_work_is_done_at_exit_and_in_a_forked_child() -> None:
     script = """
 import os, sys
 from lazycrop.queues.brokers import open_queue
-from lazycrop.queues.contract import TaskSettings
+from lazycrop.queues.contract import QueueSettings
 def work(message):
     os.write(1, (message["who"] + "\\n").encode())
-queue = open_queue(TaskSettings(), {"store": work})
+queue = open_queue(QueueSettings(), {"store": work})
 queue.send("store", {"who": "parent"})
 queue.close()
 queue.send("store", {"who": "parent again"})
@@ -234,8 +234,8 @@ def test_a_broker_queue_works_in_a_forked_child(valkey: Valkey) -> None:
     script = """
 import os, sys
 from lazycrop.queues.brokers import open_queue
-from lazycrop.queues.contract import TaskSettings
-queue = open_queue(TaskSettings(broker=sys.argv[1]), {"store": print})
+from lazycrop.queues.contract import QueueSettings
+queue = open_queue(QueueSettings(broker=sys.argv[1]), {"store": print})
 assert queue.send("store", {})
 child = os.fork()
 assert queue.send("store", {})

@@ -13,6 +13,7 @@ import pytest
 
 from doubles import Taking
 from lazycrop import Answer, LazyCrop, Middleware
+from lazycrop.http.requests import Request
 from servers import HOST, eventually, photo
 
 CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
@@ -36,7 +37,7 @@ def stored(images: LazyCrop, path: str, accept: str | None, kind: str) -> Answer
     """The redirect to the object of this kind, once there is one."""
 
     def redirect() -> Answer | None:
-        answer = images.answer(path, accept=accept)
+        answer = images.answer(Request(path, accept=accept))
         return answer if (answer.header("Location") or "").endswith(f".{kind}") else None
 
     return eventually(redirect, 20, f"the {kind} is stored")
@@ -58,14 +59,14 @@ def stored(images: LazyCrop, path: str, accept: str | None, kind: str) -> Answer
     ],
 )
 def test_each_browser_gets_what_it_names(images: LazyCrop, accept: str | None, first: str, later: str) -> None:
-    answer = images.answer("/cat/300x.auto", accept=accept)
+    answer = images.answer(Request("/cat/300x.auto", accept=accept))
     kinds = {"jpg": "image/jpeg", "webp": "image/webp", "avif": "image/avif"}
     assert (answer.status, answer.header("Content-Type"), answer.header("Vary")) == (200, kinds[first], "Accept")
     redirect = stored(images, "/cat/300x.auto", accept, later)
     assert redirect.header("Location") == f"https://cdn.example.com/cat/300x.{later}"
     assert redirect.header("Vary") == "Accept"
     assert redirect.header("Cache-Control") == "public, max-age=86400"
-    unchanged = images.answer("/cat/300x.auto", accept=accept, if_none_match=redirect.header("ETag"))
+    unchanged = images.answer(Request("/cat/300x.auto", accept=accept, if_none_match=redirect.header("ETag")))
     assert (unchanged.status, unchanged.header("Vary")) == (304, "Accept")
     images.close()  # The jobs are done.
     names = {path.name for path in (Path(images.store.path) / "cat").glob("300x.*")}  # type: ignore[attr-defined]
@@ -79,7 +80,7 @@ def test_nobody_waits_for_avif(images: LazyCrop, tmp_path: Path) -> None:
     for width in range(600, 612, 2):
         for number, accept in enumerate(costs):
             start = process_time()
-            answer = lazy.answer(f"/cat/{width + number}x.auto", accept=accept)
+            answer = lazy.answer(Request(f"/cat/{width + number}x.auto", accept=accept))
             costs[accept].append(process_time() - start)
             assert answer.header("Content-Type") == "image/webp"
     webp, chrome = (sorted(cost)[len(cost) // 2] for cost in costs.values())

@@ -40,6 +40,7 @@ from lazycrop.errors import (
     StoreUnavailable,
     UnsupportedImage,
 )
+from lazycrop.http.requests import Request
 from lazycrop.stores.folder import FolderStore
 from lazycrop.stores.memory import MemoryStore
 from servers import eventually, photo
@@ -64,7 +65,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 def ask(images: LazyCrop, path: str, **request: Any) -> Answer:
     """The answer, with its body read."""
-    answer = images.answer(path, **request)
+    answer = images.answer(Request(path, **request))
     if not isinstance(answer.body, bytes):
         with answer.body as file:
             answer.body = file.read()
@@ -849,7 +850,7 @@ def test_a_process_that_forks_in_the_middle_of_a_render_leaves_its_child_able_to
     with images.maker._slot(1):
         child = os.fork()
         if child == 0:
-            os._exit(0 if images.answer("/cat/100x.jpg").status == 200 else 1)
+            os._exit(0 if images.answer(Request("/cat/100x.jpg")).status == 200 else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 

@@ -12,6 +12,7 @@ from doubles import Taking
 from lazycrop import LazyCrop
 from lazycrop.caches.process import ProcessCache
 from lazycrop.http.answers import Answer
+from lazycrop.http.requests import Request
 from lazycrop.stores.memory import MemoryStore
 from servers import photo
 
@@ -70,7 +71,7 @@ def cat(process: Process) -> None:
 
 def asked(images: LazyCrop, calls: list[str], path: str = SIZE, **request: Any) -> tuple[Answer, list[str]]:
     calls.clear()
-    answer = images.answer(path, **request)
+    answer = images.answer(Request(path, **request))
     return answer, list(calls)
 
 
@@ -79,7 +80,7 @@ def test_a_stored_size_costs_one_look_at_the_cache_and_after_that_nothing(
     process: Process, calls: list[str], path: str
 ) -> None:
     path, _, query = path.partition("?")
-    assert process().answer(SIZE).status == 200
+    assert process().answer(Request(SIZE)).status == 200
     images = process()
     answer, trips = asked(images, calls, path, query=query)
     assert (answer.status, trips) == (301, ["get_many"])
@@ -92,7 +93,7 @@ def test_a_stored_size_costs_one_look_at_the_cache_and_after_that_nothing(
 def test_a_replaced_image_costs_one_look_too_once_a_process_has_met_it(process: Process, calls: list[str]) -> None:
     images = process(shortcuts=0)
     images.store_origin("cat", photo("friends"))
-    assert images.answer(SIZE).status == 200
+    assert images.answer(Request(SIZE)).status == 200
     for path in (SIZE, "/cat/v2/200x100.jpg"):
         answer, trips = asked(images, calls, path)
         assert (answer.status, answer.header("Location"), trips) == (
@@ -103,7 +104,7 @@ def test_a_replaced_image_costs_one_look_too_once_a_process_has_met_it(process: 
 
 
 def test_hot_bytes_cost_one_look_and_no_store(process: Process, calls: list[str]) -> None:
-    first = process(broker=Taking()).answer(SIZE)
+    first = process(broker=Taking()).answer(Request(SIZE))
     answer, trips = asked(process(), calls)
     assert (answer.status, answer.body, trips) == (200, first.body, ["get_many"])
 
@@ -141,14 +142,14 @@ def test_the_look_and_the_get_are_under_way_at_the_same_time(process: Process) -
     images = process(store=store)
     images.store_origin("dog", photo("Fossa"))
     store.meets = True
-    assert images.answer("/dog/200x100.jpg").status == 200
+    assert images.answer(Request("/dog/200x100.jpg")).status == 200
 
 
 def test_a_short_size_that_is_streamed_is_read_once(calls: list[str]) -> None:
     store = MemoryStore()
     images = LazyCrop(store=Counted(store, calls), sizes="any", broker="inline")
     images.store_origin("dog", photo("Fossa"))
-    first = images.answer("/dog/200x100.jpg").body
+    first = images.answer(Request("/dog/200x100.jpg")).body
     for number in range(5):
         answer, trips = asked(images, calls, "/dog/200x100.jpg")
         if not isinstance(answer.body, bytes):

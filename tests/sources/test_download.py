@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hostile import BROKEN, ENDLESS, OVERSIZED, PICTURE, Behaviour, Server, answer, raw, redirect, repeat, silent
 from lazycrop.errors import ConfigurationError, FetchError, ImageTooLarge
 from lazycrop.sources.addresses import is_public
-from lazycrop.sources.download import FetchSettings, describe, fetch
+from lazycrop.sources.download import DownloadSettings, describe, fetch
 from servers import eventually
 
 DEADLINE = 0.5
@@ -213,10 +213,10 @@ def private() -> Iterator[Server]:
         yield server
 
 
-def settings_for(*servers: Server, **changes: Any) -> FetchSettings:
+def settings_for(*servers: Server, **changes: Any) -> DownloadSettings:
     """Those that permit this machine's servers."""
     ports: Any = tuple(str(server.port) for server in servers)
-    return FetchSettings(**{"download_ports": ports, "allow_networks": ("127.0.0.0/8",)} | changes)
+    return DownloadSettings(**{"download_ports": ports, "allow_networks": ("127.0.0.0/8",)} | changes)
 
 
 class Names:
@@ -234,7 +234,7 @@ class Names:
         return [row for address in addresses for row in socket.getaddrinfo(address, port, flags=numeric, **options)]
 
 
-def refusal(caplog: pytest.LogCaptureFixture, url: str, settings: FetchSettings, **seams: Any) -> str:
+def refusal(caplog: pytest.LogCaptureFixture, url: str, settings: DownloadSettings, **seams: Any) -> str:
     """The caller's text of a download that ends because of an address, not because nobody is there."""
     with caplog.at_level(logging.WARNING, "lazycrop.sources.download"), pytest.raises(FetchError) as caught:
         fetch(url, settings, **seams)
@@ -343,15 +343,15 @@ def test_deny_wins_over_allow_whatever_the_spelling(
 
 def test_deny_wins_over_the_public_addresses(caplog: pytest.LogCaptureFixture) -> None:
     names = Names(cats_test=[["8.8.8.8"]])
-    refusal(caplog, "http://cats.test/", FetchSettings(deny_networks=("8.8.0.0/16",)), getaddrinfo=names)
+    refusal(caplog, "http://cats.test/", DownloadSettings(deny_networks=("8.8.0.0/16",)), getaddrinfo=names)
 
 
 @pytest.mark.parametrize("text", ["everything", "10.0.0.0/33", "10.0.0.1/8", ""])
 def test_a_malformed_network_is_a_configuration_error(text: str) -> None:
     with pytest.raises(ConfigurationError, match="allow_networks"):
-        fetch("http://127.0.0.1/", FetchSettings(allow_networks=(text,)))
+        fetch("http://127.0.0.1/", DownloadSettings(allow_networks=(text,)))
     with pytest.raises(ConfigurationError, match="deny_networks"):
-        fetch("http://127.0.0.1/", FetchSettings(deny_networks=(text,)))
+        fetch("http://127.0.0.1/", DownloadSettings(deny_networks=(text,)))
 
 
 # -- URLs -----------------------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ def test_a_malformed_network_is_a_configuration_error(text: str) -> None:
 @pytest.mark.parametrize("url", MALFORMED)
 def test_a_malformed_url_is_refused(url: str) -> None:
     with pytest.raises(FetchError, match=r"malformed.*http://"):
-        fetch(url, FetchSettings())
+        fetch(url, DownloadSettings())
     with pytest.raises(FetchError, match="malformed"):
         describe(url)
 
@@ -373,13 +373,13 @@ def test_no_url_ends_in_anything_but_a_fetch_error(text: str) -> None:
 
     for url in (text, f"http://{text}", f"http://example.com:{text}", f"https://example.com/{text}"):
         with pytest.raises(FetchError):
-            fetch(url, FetchSettings(), getaddrinfo=unknown)
+            fetch(url, DownloadSettings(), getaddrinfo=unknown)
 
 
 @pytest.mark.parametrize("host", ["a..b", ".a", "a" * 64 + ".test", "xn--\x2d", "-", "_"])
 def test_a_host_that_no_resolver_takes_could_not_be_reached(host: str) -> None:
     with pytest.raises(FetchError, match="could not be reached"):
-        fetch(f"http://{host}/", FetchSettings())
+        fetch(f"http://{host}/", DownloadSettings())
 
 
 @pytest.mark.parametrize("userinfo", ["user@", "user:secret@", ":secret@", ":@", "user%40:@", "a@b@"])
@@ -397,7 +397,7 @@ def test_credentials_in_the_url_are_refused(userinfo: str, private: Server) -> N
 
 def test_other_ports_than_the_allowed_are_refused(private: Server) -> None:
     refused = pytest.raises(FetchError, match=rf"has port {private.port}; allowed are 80, 443")
-    settings = FetchSettings(allow_networks=("127.0.0.0/8",))
+    settings = DownloadSettings(allow_networks=("127.0.0.0/8",))
     with refused:
         fetch(private.url, settings)
     with Server(redirect(private.url)) as server, pytest.raises(FetchError, match=f"has port {private.port}"):
@@ -615,7 +615,7 @@ def test_a_server_that_accepts_nobody_is_left_at_the_earlier_limit(connect: floa
         port = listener.getsockname()[1]
         first.connect(("127.0.0.1", port))  # takes the one place in the queue; the next is never answered
         limits: Any = {"download_connect_seconds": connect, "download_seconds": whole}
-        settings = FetchSettings(allow_networks=("127.0.0.0/8",), download_ports=(str(port),), **limits)
+        settings = DownloadSettings(allow_networks=("127.0.0.0/8",), download_ports=(str(port),), **limits)
         start = time.monotonic()
         with pytest.raises(FetchError, match="could not be reached"):
             fetch(f"http://127.0.0.1:{port}/", settings)
@@ -631,7 +631,7 @@ def test_a_resolver_that_never_answers_is_left_at_the_deadline() -> None:
 
     start = time.monotonic()
     with pytest.raises(FetchError, match="could not be reached"):
-        fetch("http://cats.test/", FetchSettings(download_seconds=DEADLINE), getaddrinfo=stuck)
+        fetch("http://cats.test/", DownloadSettings(download_seconds=DEADLINE), getaddrinfo=stuck)
     assert time.monotonic() - start < DEADLINE + SLACK
     done.set()
 
@@ -702,7 +702,7 @@ def test_a_refused_address_reads_as_one_that_could_not_be_connected_to(
     refused = refusal(caplog, private.url, settings_for(private, allow_networks=()))
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    settings = FetchSettings(allow_networks=("127.0.0.0/8",), download_ports=(str(port), "80"))
+    settings = DownloadSettings(allow_networks=("127.0.0.0/8",), download_ports=(str(port), "80"))
     for url, names in (
         (f"http://127.0.0.1:{port}/", socket.getaddrinfo),
         ("http://cats.test/", Names(cats_test=[[]])),
@@ -741,7 +741,7 @@ def test_an_error_and_its_traceback_show_neither_query_nor_credentials(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(FetchError) as caught:
-        fetch(url, FetchSettings())
+        fetch(url, DownloadSettings())
     assert caught.value.__context__ is None
     assert "secret" not in str(caught.value) + caplog.text
     assert not any(text in str(caught.value) for text in ("127.0.0.1", "::1"))

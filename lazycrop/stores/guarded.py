@@ -1,0 +1,132 @@
+"""A store whose every call is bounded, and which is left alone for a while after it did not answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
+from typing import NoReturn, TypeVar
+
+from lazycrop.concurrency.guard import Guard
+from lazycrop.errors import LazyCropError, StoreUnavailable
+from lazycrop.model.derivatives import IMMUTABLE
+from lazycrop.stores.contract import Opened, Store, StoreSettings
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_WRITE_SECONDS = 60.0  # For one put in all: a large origin on a slow line takes its time.
+
+
+class Guarded:
+    """A store around another one, whatever that one is; it raises nothing but errors of ours.
+
+    ``threads``: on which calls are made; 0 makes them on the caller's, of a store that answers or fails at once. Reads
+    and writes are guarded apart: a put that fails is no reason to let reads rest.
+    """
+
+    def __init__(self, store: Store, settings: StoreSettings, *, threads: int) -> None:
+        self._store = store
+        self.is_remote = bool(getattr(store, "is_remote", True))
+        rest = settings.store_rest_seconds if threads else 0.0
+        self._reads = Guard(
+            f"the store {store!r}",
+            logger,
+            seconds=settings.store_seconds,
+            threads=threads,
+            rest_seconds=rest,
+            patience=settings.store_read_seconds,
+            is_ill=_timed_out if threads else _unavailable,
+        )
+        self._writes = Guard(
+            f"the store {store!r}, written to,",
+            logger,
+            seconds=_WRITE_SECONDS,
+            threads=threads,
+            rest_seconds=0.0,
+            is_ill=_unavailable,
+        )
+
+    def __repr__(self) -> str:
+        return repr(self._store)
+
+    @property
+    def is_named(self) -> bool:
+        """Does its repr name its place, as the contract asks, or just an object of this process?"""
+        return type(self._store).__repr__ is not object.__repr__
+
+    @property
+    def unguarded(self) -> Store:
+        return self._store
+
+    @cached_property
+    def public_url(self) -> str | None:
+        return self._read(lambda: self._store.public_url)()
+
+    def url(self, key: str) -> str | None:
+        return self._store.url(key) if self.public_url is not None else None
+
+    def put(
+        self, key: str, data: bytes, content_type: str, *, cache_control: str = IMMUTABLE, new: bool = False
+    ) -> bool:
+        put = partial(self._store.put, key, data, content_type, cache_control=cache_control, new=new)
+        return self._write(put)
+
+    def get(self, key: str, limit: int) -> bytes:
+        return self.begin_get(key, limit)()
+
+    def begin_get(self, key: str, limit: int) -> Callable[[], bytes]:
+        """:meth:`get` in two steps: it is under way when this returns, where that takes a thread anyway."""
+        return self._read(partial(self._store.get, key, limit))
+
+    def open(self, key: str) -> Opened:
+        return self._read(partial(self._store.open, key))()
+
+    def exists(self, key: str) -> bool:
+        return self._read(partial(self._store.exists, key))()
+
+    def delete(self, key: str) -> None:
+        self._write(partial(self._store.delete, key))
+
+    def list(self, folder: str) -> Iterator[str]:
+        return iter(self._write(lambda: [*self._store.list(folder)]))
+
+    def close(self) -> None:
+        self._reads.close()
+        self._writes.close()
+
+    def _read(self, do: Callable[[], T]) -> Callable[[], T]:
+        try:
+            result = self._reads.begin(do)
+        except Exception as error:
+            _fail(error)
+
+        def ended() -> T:
+            try:
+                return result()
+            except Exception as error:
+                _fail(error)
+
+        return ended
+
+    def _write(self, do: Callable[[], T]) -> T:
+        try:
+            return self._writes.call(do, _WRITE_SECONDS)
+        except Exception as error:
+            _fail(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    """The reason, which may name hosts and paths, is for the log; the client is told the kind of failure only."""
+    if isinstance(error, LazyCropError):
+        raise error
+    raise StoreUnavailable("The image store is not available; try again in a few seconds.") from error
+
+
+def _timed_out(error: BaseException) -> bool:
+    """One closed connection is no reason to leave a server alone; only that it did not answer in time is."""
+    return isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError)
+
+
+def _unavailable(error: BaseException) -> bool:
+    return isinstance(error, StoreUnavailable) or not isinstance(error, LazyCropError)

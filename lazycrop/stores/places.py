@@ -1,0 +1,51 @@
+"""Places: the store that a setting names."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from lazycrop.errors import ConfigurationError
+from lazycrop.stores.contract import Store, StoreSettings
+from lazycrop.stores.folder import FolderStore
+from lazycrop.stores.guarded import Guarded
+from lazycrop.stores.memory import MemoryStore
+from lazycrop.stores.s3 import S3Store
+
+_METHODS = ("put", "get", "open", "exists", "delete", "list", "url")
+
+
+def open_store(settings: StoreSettings) -> Guarded:
+    """The store that ``settings.store`` names, with every call to it bounded, but for those to a local one."""
+    store = settings.store
+    if not isinstance(store, str | os.PathLike):
+        if not all(hasattr(store, method) for method in _METHODS):
+            raise ConfigurationError(
+                f"'store' is {store!r}; it is a text, a path, or an object that keeps Store's contract."
+            )
+        return Guarded(store, settings, threads=settings.store_connections)
+    opened = _named(os.fspath(store), settings)
+    return Guarded(opened, settings, threads=settings.store_connections if opened.is_remote else 0)
+
+
+def _named(place: str, settings: StoreSettings) -> Store:
+    url = urlsplit(place)
+    if url.scheme == "s3":
+        if not url.netloc:
+            raise ConfigurationError(f"'store' is {place!r}; an S3 store is written s3://bucket/base/path.")
+        return S3Store(
+            url.netloc,
+            url.path,
+            public_url=settings.public_url,
+            endpoint_url=settings.s3_endpoint_url,
+            access_key=settings.s3_access_key,
+            secret_key=settings.s3_secret_key,
+            region=settings.s3_region,
+            acl=settings.s3_acl,
+            settings=settings,
+        )
+    if place == "memory:":
+        return MemoryStore(public_url=settings.public_url)
+    if url.scheme not in ("", "file") and len(url.scheme) > 1:  # One letter is a drive.
+        raise ConfigurationError(f"'store' is {place!r}; it is a folder, s3://bucket/base/path or memory:.")
+    return FolderStore(url.path if url.scheme == "file" else place, public_url=settings.public_url)
