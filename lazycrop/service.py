@@ -75,7 +75,8 @@ class LazyCrop:
         self.config = settings.make_config(given_settings)
         parts = build(self.config)
         self.policy = parts.policy
-        self.store = parts.store
+        self.store = parts.store.unguarded
+        self._store = parts.store
         self.jobs: Jobs = parts.jobs
         self._access = parts.access
         self._state = parts.state
@@ -199,7 +200,7 @@ class LazyCrop:
         if (location := self._public_location(derivative, case.request)) is not None:
             return answers.redirect(location, self.config.answers.redirect_status, case.freshness, outcome)
         try:
-            opened = self.store.open(derivative.key)
+            opened = self._store.open(derivative.key)
         except MissingObject:
             if derivative.size is None:
                 raise self._records.lost(record) from None
@@ -209,7 +210,7 @@ class LazyCrop:
     def _public_location(self, derivative: Derivative, request: Request) -> str | None:
         if not request.redirect or self.config.answers.answer != "redirect":
             return None
-        return self.store.url(derivative.key)
+        return self._store.url(derivative.key)
 
     def _hot(self, case: _Case) -> Answer | None:
         """The bytes that were made a moment ago; an error for those that could not be made."""
@@ -231,7 +232,7 @@ class LazyCrop:
         if case.request.method != "HEAD":
             return None
         derivative = case.found.derivative
-        if self.store.exists(derivative.key) and (stored := self._stored(self._known_stored(case))) is not None:
+        if self._store.exists(derivative.key) and (stored := self._stored(self._known_stored(case))) is not None:
             return stored
         return answers.picture(b"", None, derivative.format, case.freshness, case.status("fwd=miss"))
 
@@ -284,9 +285,9 @@ class LazyCrop:
     def _read_or_open(self, shortcut: Shortcut, key: str) -> tuple[bytes | BinaryIO, int]:
         """Its object, and the length: the bytes of a short one, because to stream it costs a server more."""
         if shortcut.length > _SHORT:
-            opened = self.store.open(key)
+            opened = self._store.open(key)
             return opened.file, opened.length
-        data = self._shortcuts.body(shortcut, lambda: self.store.get(key, _SHORT))
+        data = self._shortcuts.body(shortcut, lambda: self._store.get(key, _SHORT))
         return data, len(data)
 
     # The verbs of whoever has the images.
@@ -384,7 +385,7 @@ class LazyCrop:
             return None
         if derivative.size is not None and not self._records.find(derivative).stored:
             return None
-        return self.store.url(derivative.key)
+        return self._store.url(derivative.key)
 
     @property
     def closed(self) -> bool:

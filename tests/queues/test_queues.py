@@ -139,7 +139,7 @@ def test_no_global_broker_is_made_or_changed() -> None:
 import dramatiq.broker
 from lazycrop import LazyCrop
 images = LazyCrop(store="memory:", sizes="any")
-images.maker.queue.send("store", {})
+images.jobs.queue.send("store", {})
 images.close()
 assert dramatiq.broker.global_broker is None
 """
@@ -155,7 +155,7 @@ def test_only_options_that_a_broker_knows_are_passed_on() -> None:
 @pytest.mark.parametrize("broker", ["http://host", "redis", "kafka://host", ""])
 def test_a_broker_that_is_none_is_a_configuration_error(broker: str) -> None:
     with pytest.raises(ConfigurationError, match="broker"):
-        LazyCrop(store="memory:", broker=broker).maker.queue
+        LazyCrop(store="memory:", broker=broker).jobs.queue
 
 
 @pytest.fixture

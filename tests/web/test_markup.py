@@ -230,7 +230,7 @@ def test_a_record_that_others_wrote_puts_nothing_into_a_style(make: Make) -> Non
     ):
         changed = json.dumps({**content, "placeholder": placeholder, "colour": colour}).encode()
         images.store.put("cat/image.json", changed, "application/json")
-        images.cache.forget("cat")
+        images._state.forget("cat")
         html = Helpers(images).img("cat", "100x")
         assert "fixed" not in html and "evil" not in html and "svg" not in html
 
@@ -299,8 +299,8 @@ def test_urls_begin_where_the_images_are_mounted(make: Make) -> None:
 def test_one_look_at_the_cache_makes_a_page(make: Make, memcached: Memcached) -> None:
     images = make(memcached=[memcached.address], auto_formats=["webp"])
     markup = Helpers(images)
-    look, looks = images.cache.look, []
-    images.cache.look = lambda *arguments: looks.append(arguments) or look(*arguments)  # type: ignore[func-returns-value, method-assign]
+    look, looks = images._state.look, []
+    images._state.look = lambda *arguments: looks.append(arguments) or look(*arguments)  # type: ignore[func-returns-value, method-assign]
     for html in (
         markup.img("cat", "300x"),
         markup.picture("cat", "300x", widths=range(100, 800, 50)),
