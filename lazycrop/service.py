@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, BinaryIO
 
 from lazycrop import settings
@@ -48,6 +49,7 @@ logger = logging.getLogger(__name__)
 Asks = str | Size | tuple[int | None, int | None]
 """A size as users give it: its spelling or a preset's name, a Size, or (width, height)."""
 
+_PRESIGNED_SECONDS = 300
 _SHORT = 65_536  # Bytes, as many as are sent at a time.
 
 
@@ -139,6 +141,7 @@ class LazyCrop:
             return answers.elsewhere(self._location(decision.derivative, request.mount))
         with measure("lookup"):
             found, is_last = self._find(asked.derivative, request)
+        self._access.admit(found.record, decision)
         case = self._case(request, asked, found, is_last)
         return (
             self._unchanged(case) or self._stored(case) or self._hot(case) or self._promised(case) or self._made(case)
@@ -172,6 +175,7 @@ class LazyCrop:
         derivative, record = asked.derivative, found.record
         if derivative.size is None and found.derivative.format != record.format:
             raise NotFound(f"The origin of {record.image_id!r} is a {record.format}: ask for origin.{record.format}.")
+        expires = asked.expires_at if asked.signature is not None else None
         varies = derivative.format == AUTO and derivative.size is not None  # An origin has its own format only.
         freshness = Freshness(
             etag=found.etag,
@@ -180,9 +184,10 @@ class LazyCrop:
             max_age=self.config.answers.max_age,
             varies=varies,
             brief=not is_last,
-            expires=asked.expires_at,
+            private=record.private,
+            expires=expires,
         )
-        outcome = Outcome(shared=not varies, fresh_until=found.fresh_until, expires=asked.expires_at)
+        outcome = Outcome(shared=not varies, fresh_until=found.fresh_until, expires=expires)
         return _Case(request, found, freshness, outcome)
 
     def _unchanged(self, case: _Case) -> Answer | None:
@@ -193,24 +198,39 @@ class LazyCrop:
 
     def _stored(self, case: _Case) -> Answer | None:
         """A redirect to the stored object, or the object itself; None where it is not there."""
-        derivative, record = case.found.derivative, case.found.record
+        derivative, key = case.found.derivative, case.found.key
         if not case.found.stored and derivative.size is not None:
             return None
-        outcome = case.status("hit; detail=stored", derivative.key)
-        if (location := self._public_location(derivative, case.request)) is not None:
-            return answers.redirect(location, self.config.answers.redirect_status, case.freshness, outcome)
+        outcome = case.status("hit; detail=stored", key)
+        if (redirect := self._redirected(case, outcome)) is not None:
+            return redirect
         try:
-            opened = self._store.open(derivative.key)
+            opened = self._store.open(key)
         except MissingObject:
             if derivative.size is None:
-                raise self._records.lost(record) from None
+                raise self._records.lost(case.found.record) from None
             return None
         return answers.picture(opened.file, opened.length, derivative.format, case.freshness, outcome)
 
-    def _public_location(self, derivative: Derivative, request: Request) -> str | None:
-        if not request.redirect or self.config.answers.answer != "redirect":
+    def _redirected(self, case: _Case, outcome: Outcome) -> Answer | None:
+        """A redirect to the store's URL of it, where the client may have that; None where it is to be streamed."""
+        settings, freshness = self.config.answers, case.freshness
+        if not case.request.redirect:
             return None
-        return self._store.url(derivative.key)
+        if freshness.private or freshness.expires is not None:
+            return self._presigned(case, outcome) if settings.private_answer == "presign" else None
+        location = self._store.url(case.found.key) if settings.answer == "redirect" else None
+        return answers.redirect(location, settings.redirect_status, freshness, outcome) if location else None
+
+    def _presigned(self, case: _Case, outcome: Outcome) -> Answer | None:
+        """To a URL that ends when this one does, or soon; the redirect is kept for half of that."""
+        freshness, now = case.freshness, int(time.time())
+        expires = min(now + _PRESIGNED_SECONDS, freshness.expires or now + _PRESIGNED_SECONDS)
+        location = self._store.presigned_url(case.found.key, max(1, expires - now))
+        if location is None:
+            return None
+        freshness = replace(freshness, private=True, expires=now + (expires - now) // 2)
+        return answers.redirect(location, 302, freshness, replace(outcome, shared=False))
 
     def _hot(self, case: _Case) -> Answer | None:
         """The bytes that were made a moment ago; an error for those that could not be made."""
@@ -232,7 +252,7 @@ class LazyCrop:
         if case.request.method != "HEAD":
             return None
         derivative = case.found.derivative
-        if self._store.exists(derivative.key) and (stored := self._stored(self._known_stored(case))) is not None:
+        if self._store.exists(case.found.key) and (stored := self._stored(self._known_stored(case))) is not None:
             return stored
         return answers.picture(b"", None, derivative.format, case.freshness, case.status("fwd=miss"))
 
@@ -293,12 +313,19 @@ class LazyCrop:
     # The verbs of whoever has the images.
 
     def store_origin(
-        self, image_id: str, source: given.Given, bound: str | Size = "4000x4000", *, focal: Focal = None
+        self,
+        image_id: str,
+        source: given.Given,
+        bound: str | Size = "4000x4000",
+        *,
+        focal: Focal = None,
+        private: bool | None = None,
     ) -> Record:
         """Store an image; return its record when everything of it is stored. Blocks for as long as that takes.
 
         ``source``: an http(s) URL as a text; a file as a Path, bytes, or a binary file object. ``bound``: the box in
         pixels that the origin is shrunk to. ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``.
+        ``private``: only who has a signed URL gets anything of it; as the setting says when None.
         An id that exists gets a new version.
 
         Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
@@ -307,9 +334,22 @@ class LazyCrop:
         check_image_id(image_id)
         check_focal(focal)
         box = read_bound(bound)
+        private = self._access.is_private(private)
         data, described = given.read(source, self.config.download)
         try:
-            return self._versions.store(image_id, data, described, box, focal)
+            return self._versions.store(image_id, data, described, box, focal, private)
+        finally:
+            self._shortcuts.forget()
+
+    def set_private(self, image_id: str, private: bool) -> Record:
+        """Make an image private, or public, as a new version of the same picture; its former versions go. Blocks.
+
+        Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.ConfigurationError`.
+        """
+        check_image_id(image_id)
+        self._access.is_private(private)
+        try:
+            return self._versions.set_private(image_id, private)
         finally:
             self._shortcuts.forget()
 
@@ -359,19 +399,22 @@ class LazyCrop:
         *,
         format: str | None = None,
         version: int | None = None,
-        expires: int | None = None,
+        expires: int | timedelta | None = None,
         mount: str | None = None,
     ) -> str:
         """The path to ask for ``size``, with the image's version from the second on, and signed where it must be.
 
-        ``format``: that of the settings when not given. ``expires``: seconds from now until the URL is refused.
+        ``format``: that of the settings when not given. ``expires``: how long from now until the URL is refused, in
+        seconds or as a timedelta.
         ``mount``: where the images are mounted, ``prefix`` when not given; begins with SCRIPT_NAME where there is one.
         Raises :class:`~lazycrop.errors.BadSize`, :class:`~lazycrop.errors.NotAllowed`; never for the lack of an image.
         """
-        if version is None:
-            version = self._current_version(image_id)
+        record = self._recent(image_id, version)
+        if record is not None:
+            version = record.version
         derivative = Derivative(image_id, self.size(size), format or self.config.format, version)
-        return self._location(derivative, mount, None if expires is None else int(time.time()) + expires)
+        until = None if expires is None else int(time.time() + _seconds(expires))
+        return self._location(derivative, mount, until, private=record is not None and record.private)
 
     def size(self, size: Asks) -> Size | None:
         """A size as users give it, as a Size; None is the origin. Raises :class:`~lazycrop.errors.BadSize`."""
@@ -383,9 +426,10 @@ class LazyCrop:
         """The store's own URL of what is known to be stored; None where that is not known, or has none."""
         if derivative.format == AUTO or self.config.answers.answer != "redirect":
             return None
-        if derivative.size is not None and not self._records.find(derivative).stored:
+        found = self._records.find(derivative)
+        if found.record.private or (derivative.size is not None and not found.stored):
             return None
-        return self._store.url(derivative.key)
+        return self._store.url(found.key)
 
     @property
     def closed(self) -> bool:
@@ -406,14 +450,21 @@ class LazyCrop:
         self._renders.close()
         self._state.close()
 
-    def _location(self, derivative: Derivative, mount: str | None, expires: int | None = None) -> str:
-        """The URL's path and query; signed where policy does not list it, or where it is to expire."""
-        query = self._access.ticket(derivative, expires)
+    def _location(
+        self, derivative: Derivative, mount: str | None, expires: int | None = None, private: bool = False
+    ) -> str:
+        """The URL's path and query; signed where policy does not list it, where it is to expire, or is private."""
+        query = self._access.ticket(derivative, expires, private)
         path = f"{self.config.prefix if mount is None else mount}/{derivative.key}"
         return f"{path}?{query}" if query else path
 
-    def _current_version(self, image_id: str) -> int | None:
+    def _recent(self, image_id: str, version: int | None) -> Record | None:
+        """The record where it is to be had: a URL can be made without it."""
         try:
-            return self.record(image_id).version
+            return self.record(image_id, version)
         except (UnknownImage, Unavailable, BadRecord):
             return None
+
+
+def _seconds(time: int | timedelta) -> float:
+    return time.total_seconds() if isinstance(time, timedelta) else time
