@@ -23,8 +23,9 @@ lint: .venv/test.stamp .venv/lint.stamp ## ruff (check and format) and mypy, str
 bench: .venv/bench.stamp ## measure, beside peers, and write the figures down (BENCH=--quick: in minutes)
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
-docs: .venv/test.stamp ## make docs/options.rst and the pictures in docs/pictures anew, by the real code
+docs: .venv/test.stamp ## make docs/options.rst, lazycrop/keywords.py and the pictures in docs/pictures anew
 	$(BIN)/python docs/make_options.py
+	$(BIN)/python docs/make_keywords.py
 	$(BIN)/python docs/make_sheets.py
 
 help: ## list the targets

@@ -12,8 +12,8 @@ from typing import Any
 from lazycrop.errors import BadImageId, BadRequest, NotAllowed, StoreUnavailable, UnknownImage
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.model.records import Record
-from lazycrop.model.sizes import Size
-from lazycrop.service import Asks, LazyCrop
+from lazycrop.model.sizes import Asks, Size
+from lazycrop.service import LazyCrop
 
 # For 3x the bytes would double again, and hardly anybody sees it.
 _DENSITIES = (1, 2)

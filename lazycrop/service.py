@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from lazycrop import settings
 from lazycrop.access.decision import Snapped
@@ -41,13 +41,13 @@ from lazycrop.model import urls
 from lazycrop.model.derivatives import AUTO, Derivative
 from lazycrop.model.keys import check_image_id
 from lazycrop.model.records import Focal, Record, check_focal
-from lazycrop.model.sizes import Size, read_bound
+from lazycrop.model.sizes import Asks, Size, read_bound
 from lazycrop.sources import given
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from lazycrop.keywords import Settings
 
-Asks = str | Size | tuple[int | None, int | None]
-"""A size as users give it: its spelling or a preset's name, a Size, or (width, height)."""
+logger = logging.getLogger(__name__)
 
 _PRESIGNED_SECONDS = 300
 _SHORT = 65_536  # Bytes, as many as are sent at a time.
@@ -73,7 +73,7 @@ class LazyCrop:
     children. Raises :class:`~lazycrop.errors.ConfigurationError`.
     """
 
-    def __init__(self, **given_settings: Any) -> None:
+    def __init__(self, **given_settings: Unpack[Settings]) -> None:
         self.config = settings.make_config(given_settings)
         parts = build(self.config)
         self.policy = parts.policy

@@ -326,8 +326,10 @@ def worker(settings: Settings, processes: int, threads: int) -> None:
     It runs Dramatiq's own command on the queue of the setting 'broker', which is redis://… or amqp://….
     """
     # By the environment and not as arguments, which every user of the machine can read.
-    os.environ.pop(f"{config.ENVIRONMENT_PREFIX}CONFIG", None)
-    os.environ.update({f"{config.ENVIRONMENT_PREFIX}{name.upper()}": str(value) for name, value in settings.items()})
+    environ = config.to_env(settings)
+    for name in [name for name in os.environ if name.startswith(config.ENVIRONMENT_PREFIX)]:
+        del os.environ[name]  # It is in the settings already, or none of them.
+    os.environ.update(environ)
     from lazycrop.worker import images  # What is wrong with the settings shows here, as one sentence.
 
     counts = ["--processes", str(processes), "--threads", str(threads)]

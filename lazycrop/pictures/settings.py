@@ -129,5 +129,5 @@ class IngestSettings:
 def _check(name: str, values: Iterable[Any], allowed: Collection[Any]) -> None:
     for value in values:
         if value not in allowed:
-            shown = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else ", ".join(allowed)
-            raise ConfigurationError(f"{value!r} in {name!r} is not possible; it is one of: {shown}.")
+            those = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else f"one of: {', '.join(allowed)}"
+            raise ConfigurationError(f"{value!r} in {name!r} is not possible; it is {those}.")
