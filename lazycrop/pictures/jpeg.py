@@ -1,6 +1,6 @@
 """JPEG: what its segments say (ITU-T T.81).
 
-Pillow looks at the segments before the first scan, and then libjpeg reads the file from its beginning. libjpeg is at ease
+Pillow looks at the segments before the first scan, then libjpeg reads the file from its beginning. libjpeg is at ease
 with whatever is in it; Pillow refuses good pictures for what nobody needs, and is shown what makes pixels alone.
 """
 

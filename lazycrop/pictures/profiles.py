@@ -159,7 +159,7 @@ def _matrix_profile(points: Chromaticities, curve: _Curve) -> bytes | None:
     for name in (b"rTRC", b"gTRC", b"bTRC"):
         table += name + struct.pack(">II", start + 60, len(shape))
     body = table + b"".join(colours) + shape
-    head = struct.pack(">I4xI12s16x4s", 128 + len(body), 0x02400000, b"mntrRGB XYZ ", b"acsp")
+    head = struct.pack(">I4xI12s12x4s", 128 + len(body), 0x02400000, b"mntrRGB XYZ ", b"acsp")
     return head.ljust(128, b"\0") + body
 
 
