@@ -79,6 +79,11 @@ class Config(ServiceSettings):
     ingest: IngestSettings
     download: DownloadSettings
 
+    @property
+    def offered_formats(self) -> list[str]:
+        """What `.auto` may choose, best first: no format that may not be asked for."""
+        return [format for format in self.answers.auto_formats if format in self.policy.formats]
+
     def __repr__(self) -> str:
         values = {**vars(self), **{name: value for section in _sections(self) for name, value in vars(section).items()}}
         changed = {name: values[name] for name, field in OPTIONS.items() if values[name] != default_of(field)}
