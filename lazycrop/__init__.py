@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from lazycrop.stores.contract import Store as Store
     from lazycrop.wsgi import ImageApp as ImageApp
     from lazycrop.wsgi import Middleware as Middleware
+    from lazycrop.wsgi import images_for as images_for
+    from lazycrop.wsgi import send as send
 
 __version__ = "0.1.0"
 
@@ -89,7 +91,9 @@ _HOMES = {
     "Unavailable": "errors",
     "UnknownImage": "errors",
     "UnsupportedImage": "errors",
+    "images_for": "wsgi",
     "mount": "http.requests",
+    "send": "wsgi",
 }
 
 __all__ = ["__version__", *_HOMES]

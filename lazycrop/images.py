@@ -19,7 +19,7 @@ from lazycrop.http.requests import Request
 from lazycrop.library.jobs import STORE, Jobs
 from lazycrop.model import urls
 from lazycrop.model.derivatives import AUTO, Derivative
-from lazycrop.model.keys import check_image_id
+from lazycrop.model.keys import ImageId, read_image_id
 from lazycrop.model.records import Focal, Record, check_focal
 from lazycrop.model.sizes import Asks, Size, read_bound
 from lazycrop.service import Service
@@ -77,7 +77,7 @@ class LazyCrop:
 
     def store_origin(
         self,
-        image_id: str,
+        image_id: ImageId,
         source: given.Given,
         bound: str | Size = "4000x4000",
         *,
@@ -86,7 +86,7 @@ class LazyCrop:
     ) -> Record:
         """Store an image; return its record when everything of it is stored. Blocks for as long as that takes.
 
-        ``source``: an http(s) URL as a text; a file as a Path, bytes, or a binary file object. ``bound``: the box in
+        ``image_id``: a text, or the number or UUID of a row. ``source``: an http(s) URL as a text; a file as a Path, bytes, or a binary file object. ``bound``: the box in
         pixels that the origin is shrunk to. ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``.
         ``private``: only who has a signed URL gets anything of it; as the setting says when None.
         An id that exists gets a new version.
@@ -94,7 +94,7 @@ class LazyCrop:
         Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
         :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
         """
-        check_image_id(image_id)
+        image_id = read_image_id(image_id)
         check_focal(focal)
         box = read_bound(bound)
         private = self._access.is_private(private)
@@ -104,39 +104,39 @@ class LazyCrop:
         finally:
             self._service.forget()
 
-    def set_private(self, image_id: str, private: bool) -> Record:
+    def set_private(self, image_id: ImageId, private: bool) -> Record:
         """Make an image private, or public, as a new version of the same picture; its former versions go. Blocks.
 
         Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.ConfigurationError`.
         """
-        check_image_id(image_id)
+        image_id = read_image_id(image_id)
         self._access.is_private(private)
         try:
             return self._versions.set_private(image_id, private)
         finally:
             self._service.forget()
 
-    def record(self, image_id: str, version: int | None = None) -> Record:
+    def record(self, image_id: ImageId, version: int | None = None) -> Record:
         """What is known of an image, or was some seconds ago. Blocks for the store where nobody has asked lately.
 
         Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.StoreUnavailable`.
         """
-        return self._records.recent(image_id, version)
+        return self._records.recent(read_image_id(image_id), version)
 
-    def purge(self, image_id: str, version: int | None = None, *, forget: bool = False) -> int:
+    def purge(self, image_id: ImageId, version: int | None = None, *, forget: bool = False) -> int:
         """Delete all of an image, or all of one of its former versions; return how many objects went. Blocks.
 
         Images below it (``a/b`` of ``a``) stay. A job that is under way leaves nothing behind. What stays is one tiny
         object with the number of the last version, so that an image that is stored under this id again has other URLs
         than those that caches still have; ``forget`` deletes that too.
         """
-        check_image_id(image_id)
+        image_id = read_image_id(image_id)
         try:
             return self._versions.purge(image_id, version, forget)
         finally:
             self._service.forget()
 
-    def warm(self, image_id: str, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> list[Derivative]:
+    def warm(self, image_id: ImageId, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> list[Derivative]:
         """Have sizes of an image made and stored before anybody asks; return them.
 
         ``formats``: the ``format`` of the settings when not given. Raises :class:`~lazycrop.errors.UnknownImage`, and
@@ -148,7 +148,9 @@ class LazyCrop:
         kinds: list[str] = []
         for format in formats or (self.config.format,):
             kinds += [*self.config.offered_formats, record.format] if format == AUTO else [format]
-        wanted = [Derivative(image_id, self.size(size), kind, record.version) for size in sizes for kind in kinds]
+        wanted = [
+            Derivative(record.image_id, self.size(size), kind, record.version) for size in sizes for kind in kinds
+        ]
         for derivative in wanted:
             self.policy.check(derivative)
             if derivative.size is not None and not self.jobs.send(STORE, derivative):
@@ -157,7 +159,7 @@ class LazyCrop:
 
     def url(
         self,
-        image_id: str,
+        image_id: ImageId,
         size: Asks,
         *,
         format: str | None = None,
@@ -172,6 +174,7 @@ class LazyCrop:
         ``mount``: where the images are mounted, ``prefix`` when not given; begins with SCRIPT_NAME where there is one.
         Raises :class:`~lazycrop.errors.BadSize`, :class:`~lazycrop.errors.NotAllowed`; never for the lack of an image.
         """
+        image_id = read_image_id(image_id)
         record = self._recent(image_id, version)
         if record is not None:
             version = record.version
@@ -213,7 +216,7 @@ class LazyCrop:
         self._renders.close()
         self._state.close()
 
-    def _recent(self, image_id: str, version: int | None) -> Record | None:
+    def _recent(self, image_id: ImageId, version: int | None) -> Record | None:
         """The record where it is to be had: a URL can be made without it."""
         try:
             return self.record(image_id, version)
