@@ -19,7 +19,7 @@ WIDTH, MARGIN, GAP, ROW_GAP = 1180, 96, 34, 46
 NAME, LINE, PADDING = 20, 15, 12
 CHARACTER = 6.3  # Pixels of a character of a module's name, about.
 # One for each layer, from the lowest: its boxes' line, and the arrows that leave them.
-INKS = "#5b6472 #2f6f8f #2b7a5b #64803a #8a7a2c #a8642a #b3473d #a53a6b #7b4699 #4a55a8".split()
+INKS = ["#5b6472", "#2f6f8f", "#2b7a5b", "#64803a", "#8a7a2c", "#a8642a", "#b3473d", "#a53a6b", "#7b4699", "#4a55a8"]
 
 
 @dataclass
@@ -48,7 +48,9 @@ def drawing(root: Path = ROOT) -> str:
     edges = {(a, b) for a, b in edges if a != b and a in packages and b in packages}
     boxes, height = _placed({name: _box(name, modules) for name, modules in packages.items()})
     ways = [way for way in _reduced(edges) if way not in SIBLINGS]
-    return "\n".join([*_head(height), *_bands(boxes), *_arrows(ways, boxes), *map(_drawn, boxes.values()), "</svg>", ""])
+    return "\n".join(
+        [*_head(height), *_bands(boxes), *_arrows(ways, boxes), *map(_drawn, boxes.values()), "</svg>", ""]
+    )
 
 
 def _box(name: str, modules: Iterable[str]) -> Box:
@@ -104,7 +106,9 @@ def _port(box: Box, others: list[str], name: str) -> float:
 def _curve(x1: float, y1: float, x2: float, y2: float, ink: str) -> str:
     bend = max(24.0, (y2 - y1) * 0.45)
     path = f"M{x1:.0f} {y1:.0f} C{x1:.0f} {y1 + bend:.0f} {x2:.0f} {y2 - bend:.0f} {x2:.0f} {y2:.0f}"
-    return f'<path d="{path}" fill="none" stroke="{ink}" stroke-width="1.3" stroke-opacity=".65" marker-end="url(#tip)"/>'
+    return (
+        f'<path d="{path}" fill="none" stroke="{ink}" stroke-width="1.3" stroke-opacity=".65" marker-end="url(#tip)"/>'
+    )
 
 
 def _drawn(box: Box) -> str:

@@ -39,7 +39,7 @@ def copy(tmp_path: Path) -> Path:
     [
         (
             "lazycrop/pictures/pixels.py",
-            "from lazycrop.service import LazyCrop",
+            "from lazycrop.images import LazyCrop",
             "pictures (layer 2) imports service (layer 7), in pictures.pixels → service: a package imports layers",
         ),
         (
