@@ -126,3 +126,10 @@ print(json.dumps([sorted(set(sys.modules) - modules), threading.active_count() -
     assert [module for module in loaded if module.partition(".")[0] not in {*sys.stdlib_module_names, "lazycrop"}] == []
     assert threads == 0
     assert [module for module in loaded if module.startswith("lazycrop")] == ["lazycrop"]
+
+
+def test_the_drawing_is_what_the_imports_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    from make_drawing import DRAWING, drawing
+
+    assert DRAWING.read_text("utf-8") == drawing(), "Run `make drawing`, and look at what it draws."
