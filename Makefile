@@ -31,8 +31,9 @@ lint: .venv-lint/lint.stamp ## ruff (check and format) and mypy, strict, in an e
 bench: .venv/bench.stamp ## measure, beside peers, and write the figures down (BENCH=--quick: in minutes)
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
-docs: .venv/test.stamp drawing ## make docs/options.rst and the pictures in docs/pictures anew, by the real code
+docs: .venv/test.stamp drawing ## make docs/options.rst, lazycrop/keywords.py and docs/pictures anew, by the real code
 	$(BIN)/python docs/make_options.py
+	$(BIN)/python docs/make_keywords.py
 	$(BIN)/python docs/make_sheets.py
 
 drawing: $(BIN)/python ## draw docs/pictures/architecture.svg from the imports

@@ -17,8 +17,6 @@ DRAWING = Path(__file__).with_name("pictures") / "architecture.svg"
 WIDTH, MARGIN, GAP, ROW_GAP = 1180, 96, 34, 46
 NAME, LINE, PADDING = 20, 15, 12
 CHARACTER = 6.3  # Pixels of a character of a module's name, about.
-# One for each layer, from the lowest: its boxes' line, and the arrows that leave them.
-INKS = ["#5b6472", "#2f6f8f", "#2b7a5b", "#64803a", "#8a7a2c", "#a8642a", "#b3473d", "#a53a6b", "#7b4699", "#4a55a8"]
 HEAD = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}">
 <style>text{{font-family:system-ui,'Segoe UI',Helvetica,Arial,sans-serif;text-anchor:middle}}
@@ -68,6 +66,11 @@ def _box(name: str, graph: Iterable[str]) -> Box:
     return Box(name, lines, width=max(96, width), height=NAME + LINE * len(lines) + PADDING + 4)
 
 
+def _ink(layer: int) -> str:
+    """Of its boxes' line, and of the arrows that leave them."""
+    return f"hsl({(215 - 37 * layer) % 360},40%,38%)"
+
+
 def _placed(boxes: dict[str, Box]) -> tuple[dict[str, Box], float]:
     """The highest layer first, each in the middle of its row; and how high all of it is."""
     y = 70.0
@@ -103,7 +106,7 @@ def _arrows(ways: list[tuple[str, str]], boxes: dict[str, Box]) -> list[str]:
 
 def _arrow(start: Box, end: Box, taken: dict[int, list[float]], boxes: dict[str, Box]) -> str:
     """Down from row to row; between the boxes of those that it passes, apart from others that do."""
-    ink, x = INKS[start.layer], _port(start, start.outs, end)
+    ink, x = _ink(start.layer), _port(start, start.outs, end)
     if start.layer == end.layer:
         x1, x2 = (start.x, end.x + end.width + 5) if start.x > end.x else (start.x + start.width, end.x - 5)
         return _path(f"M{x1:.0f} {start.y + 17:.0f} H{x2:.0f}", ink)
@@ -143,7 +146,7 @@ def _path(path: str, ink: str) -> str:
 
 
 def _drawn(box: Box) -> str:
-    ink, x, y = INKS[box.layer], f'x="{box.middle:.0f}"', box.y + NAME
+    ink, x, y = _ink(box.layer), f'x="{box.middle:.0f}"', box.y + NAME
     frame = f'<rect x="{box.x:.0f}" y="{box.y:.0f}" width="{box.width:.0f}" height="{box.height:.0f}" rx="9"'
     drawn = [f'{frame} fill="#fff" stroke="{ink}" stroke-width="1.5"/>']
     drawn += [f'<text {x} y="{y:.0f}" class="name" fill="{ink}">{box.name}</text>']
@@ -158,7 +161,7 @@ def _bands(boxes: dict[str, Box]) -> list[str]:
         row = [boxes[name] for name in layer if name in boxes]
         if row:
             top, bottom = row[0].y - 11, max(box.y + box.height for box in row) + 11
-            ink, place = INKS[number], f'x="24" y="{top:.0f}" width="{WIDTH - 48}" height="{bottom - top:.0f}"'
+            ink, place = _ink(number), f'x="24" y="{top:.0f}" width="{WIDTH - 48}" height="{bottom - top:.0f}"'
             rows.append(f'<rect {place} rx="12" fill="{ink}" fill-opacity=".06"/>')
             rows.append(f'<text x="46" y="{(top + bottom) / 2 + 6:.0f}" class="layer" fill="{ink}">{number}</text>')
     return rows

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
 from lazycrop.options import default_of
-from lazycrop.settings import Config
+from lazycrop.settings import OPTIONS, SECTIONS, ServiceSettings
 
 HEAD = """\
 Options
@@ -21,36 +21,43 @@ line ``<name> = …`` under ``[lazycrop]`` of an ini file of lazycrop's own; ``L
 a Flask application's configuration; and a flag of the command line, with hyphens: ``--public-url``. In a section of
 paste's ini file the name stands alone. As a text, a list has its items on lines of their own, or on one line apart by
 blanks or commas (a ``secret`` on lines only); a mapping is a list of ``name=value``; and ``none`` is the empty one of
-both, and an option that is not set. An unknown name is refused with the nearest one that exists, a bad value with what
-it may be.
+both, and an option that is not set. In an ini file of lazycrop's own a ``%`` stands for itself, but for ``%(here)s``,
+the file's folder. An unknown name is refused with the nearest one that exists, a bad value with what it may be.
 """
+FIRST = ("store", "sizes", "presets", "secret", "prefix")
 TITLES = {
-    "Config": "Where things are, and how they are answered",
-    "PolicySettings": "What may be asked for",
-    "AnswerSettings": "Answers",
-    "ShortcutSettings": "Shortcuts",
-    "CacheSettings": "Cache",
-    "TaskSettings": "Queue and worker",
-    "StoreSettings": "Store",
-    "Recipe": "Rendering",
-    "Limits": "Limits on sources",
-    "IngestSettings": "What is made of each image when it is stored",
-    "FetchSettings": "Download of origins",
-    "MarkupSettings": "Markup",
+    "policy": "What may be asked for",
+    "answers": "Answers",
+    "shortcuts": "Shortcuts",
+    "store": "Store",
+    "cache": "Cache",
+    "queue": "Queue and worker",
+    "recipe": "Rendering",
+    "limits": "Limits on sources",
+    "ingest": "What is made of each image when it is stored",
+    "download": "Download of origins",
 }
 
 
 def text() -> str:
-    sections = [HEAD]
-    for owner in (Config, *Config.__bases__):
-        inherited = {field.name for base in Config.__bases__ for field in fields(base)} if owner is Config else set()
-        options = [field for field in fields(owner) if field.name not in inherited]
-        title = TITLES[owner.__name__]
-        sections.append(f"\n{title}\n{'-' * len(title)}\n")
-        for field in options:
-            sentence = field.metadata["help"].replace("`", "``")
-            sections.append(f"``{field.name}``\n    {sentence} {_shown(default_of(field))}\n")
-    return "\n".join(sections)
+    rare = [field for field in OPTIONS.values() if field.metadata["rare"]]
+    sections = [_section("The five that most applications set", (OPTIONS[name] for name in FIRST))]
+    sections += [_section("Waiting, and URLs in pages", _others(ServiceSettings))]
+    sections += [_section(TITLES[name], _others(owner)) for name, owner in SECTIONS.items()]
+    return "\n".join([HEAD, *sections, _section("Rarely needed", rare)])
+
+
+def _others(owner: type[Any]) -> list[Field[Any]]:
+    return [field for field in fields(owner) if field.name not in FIRST and not field.metadata["rare"]]
+
+
+def _section(title: str, options: Iterable[Field[Any]]) -> str:
+    entries = [f"``{field.name}``\n    {_sentence(field)} {_shown(default_of(field))}\n" for field in options]
+    return "\n".join([f"\n{title}\n{'-' * len(title)}\n", *entries])
+
+
+def _sentence(field: Field[Any]) -> str:
+    return str(field.metadata["help"]).replace("`", "``")
 
 
 def _shown(default: Any) -> str:

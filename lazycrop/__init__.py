@@ -14,32 +14,86 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lazycrop.caches.contract import KeyValue as KeyValue
+    from lazycrop.errors import BadImageId as BadImageId
+    from lazycrop.errors import BadRecord as BadRecord
+    from lazycrop.errors import BadRequest as BadRequest
+    from lazycrop.errors import BadSize as BadSize
+    from lazycrop.errors import BrokenImage as BrokenImage
     from lazycrop.errors import ConfigurationError as ConfigurationError
+    from lazycrop.errors import FetchError as FetchError
+    from lazycrop.errors import Forbidden as Forbidden
+    from lazycrop.errors import ImageError as ImageError
+    from lazycrop.errors import ImageTooLarge as ImageTooLarge
     from lazycrop.errors import LazyCropError as LazyCropError
+    from lazycrop.errors import MethodNotAllowed as MethodNotAllowed
+    from lazycrop.errors import MissingObject as MissingObject
+    from lazycrop.errors import NotAllowed as NotAllowed
+    from lazycrop.errors import NotFound as NotFound
+    from lazycrop.errors import Overloaded as Overloaded
+    from lazycrop.errors import Quarantined as Quarantined
+    from lazycrop.errors import StoreUnavailable as StoreUnavailable
+    from lazycrop.errors import Unavailable as Unavailable
     from lazycrop.errors import UnknownImage as UnknownImage
+    from lazycrop.errors import UnsupportedImage as UnsupportedImage
     from lazycrop.http.answers import Answer as Answer
-    from lazycrop.markup import Helpers as Helpers
     from lazycrop.http.requests import Request as Request
+    from lazycrop.http.requests import mount as mount
+    from lazycrop.images import LazyCrop as LazyCrop
+    from lazycrop.keywords import Settings as Settings
+    from lazycrop.markup import Helpers as Helpers
     from lazycrop.model.records import Record as Record
     from lazycrop.model.sizes import Size as Size
-    from lazycrop.service import LazyCrop as LazyCrop
+    from lazycrop.queues.contract import Queue as Queue
+    from lazycrop.settings import Config as Config
+    from lazycrop.stores.contract import Opened as Opened
+    from lazycrop.stores.contract import Store as Store
     from lazycrop.wsgi import ImageApp as ImageApp
     from lazycrop.wsgi import Middleware as Middleware
+    from lazycrop.wsgi import images_for as images_for
+    from lazycrop.wsgi import send as send
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Answer": "http.answers",
+    "BadImageId": "errors",
+    "BadRecord": "errors",
+    "BadRequest": "errors",
+    "BadSize": "errors",
+    "BrokenImage": "errors",
+    "Config": "settings",
     "ConfigurationError": "errors",
+    "FetchError": "errors",
+    "Forbidden": "errors",
     "Helpers": "markup",
     "ImageApp": "wsgi",
-    "LazyCrop": "service",
+    "ImageError": "errors",
+    "ImageTooLarge": "errors",
+    "KeyValue": "caches.contract",
+    "LazyCrop": "images",
     "LazyCropError": "errors",
+    "MethodNotAllowed": "errors",
     "Middleware": "wsgi",
+    "MissingObject": "errors",
+    "NotAllowed": "errors",
+    "NotFound": "errors",
+    "Opened": "stores.contract",
+    "Overloaded": "errors",
+    "Quarantined": "errors",
+    "Queue": "queues.contract",
     "Record": "model.records",
     "Request": "http.requests",
+    "Settings": "keywords",
     "Size": "model.sizes",
+    "Store": "stores.contract",
+    "StoreUnavailable": "errors",
+    "Unavailable": "errors",
     "UnknownImage": "errors",
+    "UnsupportedImage": "errors",
+    "images_for": "wsgi",
+    "mount": "http.requests",
+    "send": "wsgi",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -1,14 +1,14 @@
 """How a setting is declared: its default and its sentence of documentation, in one place.
 
 Each module declares the settings that it reads as a frozen dataclass of its own;
-:class:`lazycrop.settings.Config` inherits them all, so a Config may be handed wherever one of them is asked for.
+:class:`lazycrop.settings.Config` has them all, each as a section.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, field
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -16,12 +16,28 @@ from typing import Any, Union, get_args, get_origin
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def option(default: Any, help: str, *, least: float = 0) -> Any:
+# What may be a password: all before the last @ (but for 200x100@2x, which is a size), and a query.
+_HIDDEN = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@(?![0-9.]+x\b)", re.IGNORECASE | re.DOTALL)
+_QUERY = re.compile(r"\?.*", re.DOTALL)
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    least: float = 0,
+    secret: bool = False,
+    rare: bool = False,
+    given: str = "",
+    spell: Callable[[Any], Any] | None = None,
+) -> Any:
     """A dataclass field with this default (nothing that anybody changes) and this documentation.
 
-    ``least``: the smallest value of a number.
+    ``least``: the smallest value of a number. ``secret``: no text ever shows the value. ``rare``: hardly anybody sets
+    it. ``given``: the type that a person may give, where that is more than the field's own, in the words of
+    :mod:`lazycrop.keywords`. ``spell``: makes the text of an item that was given as something else.
     """
-    metadata = {"help": help, "least": least}
+    metadata = {"help": help, "least": least, "secret": secret, "rare": rare, "given": given, "spell": spell}
     if isinstance(default, Mapping):  # Dataclasses refuse every mapping as a default, because some can be changed.
         return field(default_factory=lambda: default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -35,7 +51,7 @@ def default_of(setting: Field[Any]) -> Any:
 def typed(value: Any, kind: Any) -> Any:
     """``value`` as ``kind``, from a string where it is one; else a TypeError or ValueError that says what is wanted."""
     if kind is Any:
-        return value
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
     if get_origin(kind) in (Union, UnionType):
         if value is None or value in ("", "none"):
             return None
@@ -80,10 +96,12 @@ def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
         return ()
     if isinstance(value, str):
         value = _split(value)
+    if not isinstance(value, Iterable) or isinstance(value, bytes | Mapping):
+        raise TypeError("a list")
     try:
         return tuple(typed(one, kind) for one in value)
-    except TypeError:
-        raise TypeError("a list") from None
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"a list, of which each item is {error}") from None
 
 
 def _mapping(value: Any, kind: Any) -> dict[str, Any]:
@@ -97,6 +115,38 @@ def _mapping(value: Any, kind: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError("a mapping, or a list of name=value pairs")
     return {name: typed(content, kind) for name, content in value.items()}
+
+
+def printed(value: Any) -> str:
+    """The text that :func:`typed` reads as ``value``; a TypeError for what no text stands for."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        value = tuple(f"{name}={content}" for name, content in value.items())
+    if isinstance(value, tuple):
+        return "\n".join(map(str, value)) or "none"
+    if isinstance(value, str | int | float | os.PathLike):
+        return str(value)
+    raise TypeError("a text")
+
+
+def is_printable(value: Any) -> bool:
+    """Does each item of a list or mapping stay one item in a text?"""
+    items = [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, tuple) else ()
+    return not any(re.search(r"[\s,]", item) for item in items if isinstance(item, str))
+
+
+def shown(value: Any) -> str:
+    """``value`` in a sentence: its repr, without what may be a password."""
+    if isinstance(value, str):
+        return repr(_QUERY.sub("?…", _HIDDEN.sub(r"\1…@", value)))
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name!r}: {shown(content)}' for name, content in value.items())}}}"
+    return repr(value)
 
 
 def _split(text: str) -> list[str]:

@@ -9,18 +9,18 @@ import configparser
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from lazycrop.access.policy import PolicySettings
 from lazycrop.caches.contract import CacheSettings
-from lazycrop.errors import ConfigurationError
+from lazycrop.errors import BadSize, ConfigurationError
 from lazycrop.http.answers import AnswerSettings
 from lazycrop.http.shortcuts import ShortcutSettings
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES
-from lazycrop.options import at_least, default_of, option, typed
+from lazycrop.options import at_least, default_of, is_printable, option, printed, shown, typed
 from lazycrop.pictures.settings import IngestSettings, Limits, Recipe
 from lazycrop.queues.contract import QueueSettings
 from lazycrop.sources.download import DownloadSettings
@@ -28,7 +28,13 @@ from lazycrop.stores.contract import StoreSettings
 
 PREFIX = "lazycrop."
 ENVIRONMENT_PREFIX = "LAZYCROP_"
-SECRETS = ("secret", "s3_access_key", "s3_secret_key", "broker")
+
+# What Kubernetes puts into the environment for a Service named lazycrop or lazycrop-web, and Docker for a link
+# (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables): nobody's settings.
+_SERVICE = re.compile(
+    r"(?:\w+_)?(?:service_host|service_port(?:_\w+)?|port_[0-9]+_(?:tcp|udp|sctp)(?:_\w+)?|env_\w+)", re.ASCII
+)
+_SERVICE_PORT, _SERVICE_URL = re.compile(r"(?:\w+_)?port", re.ASCII), re.compile(r"(?:tcp|udp|sctp)://")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +79,19 @@ class Config(ServiceSettings):
     ingest: IngestSettings
     download: DownloadSettings
 
-    def __repr__(self) -> str:
+    @property
+    def offered_formats(self) -> list[str]:
+        """What `.auto` may choose, best first: no format that may not be asked for."""
+        return [format for format in self.answers.auto_formats if format in self.policy.formats]
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The settings that are not their defaults, by name: ``LazyCrop(**config.changed)`` is the same again."""
         values = {**vars(self), **{name: value for section in _sections(self) for name, value in vars(section).items()}}
-        changed = {name: values[name] for name, field in OPTIONS.items() if values[name] != default_of(field)}
-        shown = ", ".join(f"{name}={'…' if name in SECRETS else repr(value)}" for name, value in changed.items())
-        return f"Config({shown})"
+        return {name: values[name] for name, field in OPTIONS.items() if values[name] != default_of(field)}
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={_shown(name, value)}' for name, value in self.changed.items())})"
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -115,43 +129,94 @@ def make_config(settings: Mapping[str, Any]) -> Config:
 
 
 def _read(name: str, value: Any) -> Any:
+    metadata = OPTIONS[name].metadata
     if name == "secret" and isinstance(value, str) and value != "none":
         value = [line.strip() for line in value.strip().splitlines()]  # A key may hold blanks and commas.
     try:
-        return at_least(typed(value, _TYPES[name]), OPTIONS[name].metadata["least"])
+        read = at_least(typed(_spelled(value, metadata["spell"]), _TYPES[name]), metadata["least"])
+        if name != "secret" and not is_printable(read):
+            raise ValueError("made of texts without blanks and commas")
+        return read
+    except BadSize as error:
+        raise ConfigurationError(f"In {name!r}: {error}") from None
     except (TypeError, ValueError) as error:
-        shown = "…" if name in SECRETS else repr(value)
-        raise ConfigurationError(f"The setting {name!r} is {shown}, which is not {error}.") from None
+        raise ConfigurationError(f"The setting {name!r} is {_shown(name, value)}, which is not {error}.") from None
+
+
+def _spelled(value: Any, spell: Callable[[Any], Any] | None) -> Any:
+    if spell is None or isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    if isinstance(value, Mapping):
+        return {name: spell(item) for name, item in value.items()}
+    return [spell(item) for item in value]
+
+
+def _shown(name: str, value: Any) -> str:
+    return "…" if OPTIONS[name].metadata["secret"] else shown(value)
 
 
 def check_prefix(prefix: str) -> str:
     """Return ``prefix`` as it is, or raise :class:`~lazycrop.errors.ConfigurationError`."""
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", prefix):
         raise ConfigurationError(
-            f"'prefix' is {prefix!r}; it is a path like '/img', without a slash at its end, or empty."
+            f"'prefix' is {shown(prefix)}; it is a path like '/img', without a slash at its end, or empty."
         )
     return prefix
 
 
 def from_mapping(settings: Mapping[str, Any], prefix: str = PREFIX) -> dict[str, Any]:
     """Those of ``settings`` whose name begins with ``prefix``, without it and in lower case."""
-    return {name[len(prefix) :].lower(): value for name, value in settings.items() if name.startswith(prefix)}
+    named = {name[len(prefix) :].lower(): value for name, value in settings.items() if name.startswith(prefix)}
+    return {name: value for name, value in named.items() if name in OPTIONS or not _is_of_a_service(name, value)}
+
+
+def _is_of_a_service(name: str, value: Any) -> bool:
+    is_url = _SERVICE_PORT.fullmatch(name) and _SERVICE_URL.match(str(value))
+    return bool(is_url or _SERVICE.fullmatch(name))
 
 
 def from_ini(path: str | os.PathLike[str], section: str = "lazycrop") -> dict[str, Any]:
-    """The settings in ``[lazycrop]`` of an ini file; ``%(here)s`` is the file's folder."""
+    """The settings in ``[lazycrop]`` of an ini file; ``%(here)s`` is the file's folder, any other ``%`` a ``%``."""
     path = Path(path).resolve()
-    parser = configparser.ConfigParser(defaults={"here": str(path.parent).replace("%", "%%")})
+    parser = configparser.ConfigParser(defaults={"here": str(path.parent)}, interpolation=_Names())
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             parser.read_file(file)
         return {name: value for name, value in parser.items(section) if name != "here"}
     except OSError as error:
         raise ConfigurationError(f"The file {str(path)!r} cannot be read: {error.strerror}.") from None
     except configparser.NoSectionError:
         raise ConfigurationError(f"The file {str(path)!r} has no section [{section}].") from None
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The file {str(path)!r} is no ini file: {str(error).splitlines()[0]}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"The file {str(path)!r} is no ini file: it is not UTF-8 text.") from None
+    except configparser.Error as error:
+        raise ConfigurationError(f"The file {str(path)!r} is no ini file: {_reason(error)}.") from None
+
+
+class _Names(configparser.Interpolation):
+    """``%(here)s`` stands for a value; another ``%`` for itself, as in the percent-encoded password of a URL."""
+
+    def before_get(self, parser: object, section: str, option: str, value: str, defaults: Mapping[str, str]) -> str:
+        def of(name: re.Match[str]) -> str:
+            if name[1].lower() not in defaults:
+                raise configparser.InterpolationMissingOptionError(option, section, "", name[1])
+            return defaults[name[1].lower()]
+
+        return re.sub(r"%\((\w+)\)s", of, value)
+
+
+def _reason(error: configparser.Error) -> str:
+    """What is wrong with it, and nothing of what it says: that may be a password."""
+    match error:
+        case configparser.InterpolationMissingOptionError():
+            return f"the value of {error.option!r} names a %(…)s that it does not define"
+        case configparser.DuplicateOptionError():
+            return f"line {error.lineno} sets {error.option!r} again"
+        case configparser.DuplicateSectionError() | configparser.MissingSectionHeaderError():
+            return f"line {error.lineno} is not what there should be"
+        case configparser.ParsingError():
+            return f"line {error.errors[0][0]} is neither 'name = value' nor [section]"
+    return type(error).__name__
 
 
 def from_env(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -159,3 +224,21 @@ def from_env(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     settings = from_mapping(os.environ if environ is None else environ, ENVIRONMENT_PREFIX)
     path = settings.pop("config", None)
     return {**(from_ini(path) if path else {}), **settings}
+
+
+def to_env(settings: Mapping[str, Any]) -> dict[str, str]:
+    """``settings`` as :func:`from_env` reads them, to be handed to another process.
+
+    Raises :class:`~lazycrop.errors.ConfigurationError`, also for an object (a store, a broker): no text stands for one.
+    """
+    make_config(settings)
+    return {f"{ENVIRONMENT_PREFIX}{name.upper()}": _printed(name, value) for name, value in settings.items()}
+
+
+def _printed(name: str, value: Any) -> str:
+    try:
+        return printed(_read(name, value))
+    except TypeError:
+        raise ConfigurationError(
+            f"The setting {name!r} is an object of this process, which no other process can be told of; give a text."
+        ) from None

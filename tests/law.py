@@ -14,10 +14,11 @@ LAYERS = (
     ("model", "access", "concurrency"),
     ("pictures", "stores", "sources", "caches", "queues", "catalogue"),
     ("http",),
-    ("settings",),
+    ("settings", "keywords"),
     ("library",),
     ("build",),
     ("service",),
+    ("images",),
     ("asgi", "wsgi", "markup", "metrics"),
     ("storage", "playground", "cli", "worker", "testing"),
 )

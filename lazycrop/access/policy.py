@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lazycrop.errors import BadSize, ConfigurationError, NotAllowed
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
@@ -21,21 +22,39 @@ CLOSED = """Nothing may be asked for yet: name what may. There are three ways:
 _PRESET = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 
 
+def _spelled(size: Any) -> Any:
+    """A Size, or a pair of width and height, as its text."""
+    is_pair = isinstance(size, list | tuple) and len(size) == 2
+    return str(Size(*size) if is_pair else size) if is_pair or isinstance(size, Size) else size
+
+
 @dataclass(frozen=True, kw_only=True)
 class PolicySettings:
-    sizes: tuple[str, ...] = option((), "The sizes that may be asked for, or the one word `any`.")
-    presets: Mapping[str, str] = option({}, "Names for sizes, as `card=400x300-cover`; a named size may be asked for.")
+    sizes: tuple[str, ...] = option(
+        (), "The sizes that may be asked for, or the one word `any`.", given="Sequence[Asks]", spell=_spelled
+    )
+    presets: Mapping[str, str] = option(
+        {},
+        "Names for sizes, as `card=400x300-cover`; a named size may be asked for.",
+        given="Mapping[str, Asks]",
+        spell=_spelled,
+    )
     formats: tuple[str, ...] = option(tuple(CONTENT_TYPES), "The formats that may be asked for.")
     max_edge: int = option(4096, "The longest side of any size, in device pixels.")
     snap: bool = option(
         False,
         "Redirect a size off the list to the smallest one on it that covers it with the same fit, instead of 404.",
     )
-    secret: tuple[str, ...] = option((), "Keys that sign URLs, one a line: the first signs, all are accepted.")
+    private: bool = option(False, "Whether images are stored so that only signed URLs show anything of them.")
+    secret: tuple[str, ...] = option(
+        (), "Keys that sign URLs, one a line: the first signs, all are accepted.", secret=True
+    )
 
     def __post_init__(self) -> None:
-        if any(not secret.strip() for secret in self.secret):
+        if any(key in ("", "none") for key in self.secret):
             raise ConfigurationError("'secret' holds an empty key; give long random texts, one a line.")
+        if any([key] != key.strip().splitlines() for key in self.secret):
+            raise ConfigurationError("'secret' holds a key with blanks at an end, or a line break; a key is one line.")
 
 
 class Policy:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lazycrop.options import option
+from lazycrop.errors import ConfigurationError
+from lazycrop.options import option, shown
+
+# A host, perhaps with a port, or the socket of one on this machine.
+_SERVER = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?|(?:unix:)?/\S+", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
     """Where what is known is kept, and for how long."""
 
-    cache: Any = option(
-        None, "A cache of your own that processes share, in place of memcached; it keeps KeyValue's contract."
+    cache: Any | None = option(
+        None,
+        "A cache of your own that processes share, in place of memcached; it keeps KeyValue's contract.",
+        given="KeyValue | None",
     )
     memcached: tuple[str, ...] = option((), "Addresses of memcached servers, `host:port`; none keeps all in-process.")
     memcached_seconds: float = option(0.2, "Longest wait for one memcached operation, connecting included.")
@@ -29,6 +36,15 @@ class CacheSettings:
     )
     lease_seconds: int = option(60, "How long one process has the sole right to make a size.")
     quarantine_seconds: int = option(600, "How long an image that failed twice is not tried again.")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.cache, str):
+            raise ConfigurationError("'cache' is a text; it is an object, and a server of memcached is in 'memcached'.")
+        for server in self.memcached:
+            if not _SERVER.fullmatch(server):
+                raise ConfigurationError(
+                    f"{shown(server)} in 'memcached' is no server; one is written host:port, as 10.0.0.1:11211."
+                )
 
 
 class KeyValue(Protocol):

@@ -31,10 +31,10 @@ from lazycrop.caches.layered import ping
 from lazycrop.caches.memcached import Memcached
 from lazycrop.errors import BadRequest, LazyCropError, NotFound
 from lazycrop.http import answers
+from lazycrop.images import LazyCrop
 from lazycrop.options import default_of
 from lazycrop.playground import DEMO, demo_app
 from lazycrop.queues.contract import EMBEDDED, INLINE
-from lazycrop.service import LazyCrop
 from lazycrop.wsgi import Middleware, send
 
 try:
@@ -326,8 +326,10 @@ def worker(settings: Settings, processes: int, threads: int) -> None:
     It runs Dramatiq's own command on the queue of the setting 'broker', which is redis://… or amqp://….
     """
     # By the environment and not as arguments, which every user of the machine can read.
-    os.environ.pop(f"{config.ENVIRONMENT_PREFIX}CONFIG", None)
-    os.environ.update({f"{config.ENVIRONMENT_PREFIX}{name.upper()}": str(value) for name, value in settings.items()})
+    environ = config.to_env(settings)
+    for name in [name for name in os.environ if name.startswith(config.ENVIRONMENT_PREFIX)]:
+        del os.environ[name]  # It is in the settings already, or none of them.
+    os.environ.update(environ)
     from lazycrop.worker import images  # What is wrong with the settings shows here, as one sentence.
 
     counts = ["--processes", str(processes), "--threads", str(threads)]

@@ -167,3 +167,7 @@ def read_bound(bound: str | Size) -> tuple[int, int]:
             f"The bound {str(bound)!r} has a fit or options; it is a width and a height alone, like '4000x4000'."
         )
     return size.width or 99_999, size.height or 99_999
+
+
+Asks = str | Size | tuple[int | None, int | None]
+"""A size as users give it: its spelling or a preset's name, a Size, or (width, height)."""

@@ -14,12 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from lazycrop.errors import BadRequest, BadSize
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.sizes import Size
 
+SIZE = "size"
 SIGNATURE = "s"
 EXPIRES = "e"
 
@@ -49,7 +50,7 @@ def parse(path: str, query: str, presets: Mapping[str, Size]) -> Asked:
     """
     fields = _query(query)
     path = path.removeprefix("/")
-    size = fields.get("size")
+    size = fields.get(SIZE)
     if size is None:
         folder, _, name = path.rpartition("/")
         if not folder:
@@ -88,14 +89,11 @@ def _split_version(folder: str) -> tuple[str, int | None]:
 def _query(query: str) -> dict[str, str]:
     if not query:
         return {}
-    try:
-        # A query arrives as the bytes of the wire, read as latin-1 (PEP 3333), and they are ASCII or an error.
-        fields = parse_qs(
-            query.encode("latin-1").decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50
-        )
-    except ValueError:
-        raise BadRequest("The query string is not made of UTF-8 name=value pairs.") from None
-    for name in ("size", SIGNATURE, EXPIRES):
-        if len(fields.get(name, ())) > 1:
-            raise BadRequest(f"The parameter {name!r} stands more than once in the query string.")
-    return {name: values[0] for name, values in fields.items()}
+    ours: dict[str, str] = {}
+    # What others append (?utm_source=…) may be in any encoding, or in none.
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="replace"):
+        if name in (SIZE, SIGNATURE, EXPIRES):
+            if name in ours:
+                raise BadRequest(f"The parameter {name!r} stands more than once in the query string.")
+            ours[name] = value
+    return ours

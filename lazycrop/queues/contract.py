@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from lazycrop.errors import ConfigurationError
 from lazycrop.options import option
+
+if TYPE_CHECKING:
+    from dramatiq import Broker as Broker
 
 Message = dict[str, Any]
 Actor = Callable[[Message], None]
@@ -22,6 +25,8 @@ class QueueSettings:
     broker: Any = option(
         EMBEDDED,
         "`embedded` (threads of this process), `inline`, `redis://…`, `amqp://…`, a Dramatiq broker or a Queue.",
+        secret=True,
+        given="str | Broker | Queue",
     )
     queue: str = option("lazycrop", "The queue's name; applications that share a broker need one each.")
     broker_seconds: float = option(0.5, "Longest wait for the broker to take a message.")
@@ -30,12 +35,24 @@ class QueueSettings:
 
     def __post_init__(self) -> None:
         if isinstance(self.broker, str) and self.broker not in (EMBEDDED, INLINE):
-            scheme = urlsplit(self.broker).scheme
-            if scheme not in (*REDIS, *RABBITMQ):
-                raise ConfigurationError(
-                    f"'broker' is {self.broker.split('@')[-1]!r}; "
-                    "it is 'embedded', 'inline', a redis:// or amqp:// URL, or a Dramatiq broker."
-                )
+            _check_url(self.broker)
+
+
+def _check_url(broker: str) -> None:
+    """The sentences show none of it but its scheme: what is malformed may be a password in any place."""
+    scheme, separator, _ = broker.partition("://")
+    if not separator or scheme not in (*REDIS, *RABBITMQ):
+        what = repr(f"{scheme}://…" if separator else scheme) if scheme.isalpha() else "no URL"
+        raise ConfigurationError(
+            f"'broker' is {what}; it is 'embedded', 'inline', a redis:// or amqp:// URL, or a Dramatiq broker."
+        )
+    try:
+        urlsplit(broker).port
+    except ValueError:
+        raise ConfigurationError(
+            f"'broker' is a {scheme}:// URL whose host and port cannot be read; '/', '?', '#' and '@' in a password "
+            "are written %2F, %3F, %23 and %40."
+        ) from None
 
 
 @runtime_checkable

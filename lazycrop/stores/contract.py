@@ -8,12 +8,12 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 from urllib.parse import quote, urlsplit
 
 from lazycrop.errors import ConfigurationError, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.options import option
+from lazycrop.options import option, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,9 @@ class StoreSettings:
     """Where images are kept, and how long that may take. Only what may hang is bounded; a folder answers or fails."""
 
     store: Any = option(
-        "images", "Where images are kept: a folder, `s3://bucket/base/path`, `memory:`, or a Store object."
+        "images",
+        "Where images are kept: a folder, `s3://bucket/base/path`, `memory:`, or a Store object.",
+        given="str | PathLike[str] | Store",
     )
     public_url: str | None = option(
         None, "Where anybody can fetch the store's objects. S3 derives it; a folder without it is streamed."
@@ -29,21 +31,27 @@ class StoreSettings:
     s3_endpoint_url: str | None = option(
         None, "The address of an S3 server that is not Amazon's; boto3's own settings count too."
     )
-    s3_access_key: str | None = option(None, "The S3 access key; without it boto3 looks where it always does.")
-    s3_secret_key: str | None = option(None, "The S3 secret key.")
+    s3_access_key: str | None = option(
+        None, "The S3 access key; without it boto3 looks where it always does.", secret=True
+    )
+    s3_secret_key: str | None = option(None, "The S3 secret key.", secret=True)
     s3_region: str | None = option(None, "The S3 region.")
     s3_acl: str | None = option(None, "The ACL sent with each S3 object, such as `public-read`.")
-    store_connect_seconds: float = option(1.0, "How long connecting to one address of the store may take.")
-    store_read_seconds: float = option(2.0, "How long the store may be silent while an object is read or looked up.")
+    store_connect_seconds: float = option(1.0, "How long connecting to one address of the store may take.", rare=True)
+    store_read_seconds: float = option(
+        2.0, "How long the store may be silent while an object is read or looked up.", rare=True
+    )
     store_write_seconds: float = option(10.0, "How long the store may be silent while objects are put or deleted.")
     store_seconds: float = option(5.0, "How long reading or looking up one object in the store may take, in all.")
-    store_rest_seconds: float = option(1.0, "How long a store that did not answer is left alone by reads.")
-    store_attempts: int = option(1, "How often a request to the store is tried.", least=1)
-    store_connections: int = option(32, "How many objects one process reads from the store at the same time.", least=1)
+    store_rest_seconds: float = option(1.0, "How long a store that did not answer is left alone by reads.", rare=True)
+    store_attempts: int = option(1, "How often a request to the store is tried.", least=1, rare=True)
+    store_connections: int = option(
+        32, "How many objects one process reads from the store at the same time.", least=1, rare=True
+    )
 
     def __post_init__(self) -> None:
         if self.public_url is not None and urlsplit(self.public_url).scheme not in ("http", "https"):
-            raise ConfigurationError(f"'public_url' is {self.public_url!r}; it is an absolute http or https URL.")
+            raise ConfigurationError(f"'public_url' is {shown(self.public_url)}; it is an absolute http or https URL.")
         if not isinstance(self.store, str | os.PathLike):
             given = [name for name in ("public_url", "s3_endpoint_url", "s3_acl") if getattr(self, name) is not None]
             if given:
@@ -74,11 +82,19 @@ class Store(Protocol):
         """Where clients find the objects: absolute, ends in ``/``. None: they are streamed, not redirected to."""
 
     def put(
-        self, key: str, data: bytes, content_type: str, *, cache_control: str = IMMUTABLE, new: bool = False
+        self,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        cache_control: str = IMMUTABLE,
+        new: bool = False,
+        private: bool = False,
     ) -> bool:
         """Keep ``data`` under ``key``. True when it was written.
 
-        ``new``: leave an object that exists alone and return False. Some S3 servers ignore this: it is a second
+        ``private``: nobody else may read it; asked of stores only where images are private, by an access list where the
+        store has such, and by the key, which begins with ``-private/``. ``new``: leave an object that exists alone and return False. Some S3 servers ignore this: it is a second
         guard, never the only one.
         """
 
@@ -104,6 +120,14 @@ class Store(Protocol):
         """Where clients find this object, percent-quoted; None without a ``public_url``."""
 
 
+@runtime_checkable
+class Presigning(Protocol):
+    """A store that can give a client an object which others may not read. What a Store may do besides."""
+
+    def presigned_url(self, key: str, seconds: int) -> str:
+        """Where this object can be read for so many seconds by whoever has the URL."""
+
+
 _URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[!-~]*)?", re.ASCII)
 
 
@@ -113,7 +137,7 @@ def checked_url(name: str, url: str | None) -> str | None:
         return None
     if not _URL.fullmatch(url) or "?" in url or "#" in url:
         raise ConfigurationError(
-            f"{name} is {url!r}; it must be an absolute URL without a query, such as https://cdn.example.com/images/."
+            f"{name} is {shown(url)}; it must be an absolute URL without a query, such as https://cdn.example.com/images/."
         )
     return url.rstrip("/") + "/"
 

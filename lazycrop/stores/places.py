@@ -6,6 +6,7 @@ import os
 from urllib.parse import urlsplit
 
 from lazycrop.errors import ConfigurationError
+from lazycrop.options import shown
 from lazycrop.stores.contract import Store, StoreSettings
 from lazycrop.stores.folder import FolderStore
 from lazycrop.stores.guarded import Guarded
@@ -32,7 +33,7 @@ def _named(place: str, settings: StoreSettings) -> Store:
     url = urlsplit(place)
     if url.scheme == "s3":
         if not url.netloc:
-            raise ConfigurationError(f"'store' is {place!r}; an S3 store is written s3://bucket/base/path.")
+            raise ConfigurationError(f"'store' is {shown(place)}; an S3 store is written s3://bucket/base/path.")
         return S3Store(
             url.netloc,
             url.path,
@@ -47,5 +48,5 @@ def _named(place: str, settings: StoreSettings) -> Store:
     if place == "memory:":
         return MemoryStore(public_url=settings.public_url)
     if url.scheme not in ("", "file") and len(url.scheme) > 1:  # One letter is a drive.
-        raise ConfigurationError(f"'store' is {place!r}; it is a folder, s3://bucket/base/path or memory:.")
+        raise ConfigurationError(f"'store' is {shown(place)}; it is a folder, s3://bucket/base/path or memory:.")
     return FolderStore(url.path if url.scheme == "file" else place, public_url=settings.public_url)

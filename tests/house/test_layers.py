@@ -39,8 +39,8 @@ def copy(tmp_path: Path) -> Path:
     [
         (
             "lazycrop/pictures/pixels.py",
-            "from lazycrop.service import LazyCrop",
-            "pictures (layer 2) imports service (layer 7), in pictures.pixels → service: a package imports layers",
+            "from lazycrop.images import LazyCrop",
+            "pictures (layer 2) imports images (layer 8), in pictures.pixels → images: a package imports layers",
         ),
         (
             "lazycrop/model/sizes.py",
@@ -60,7 +60,7 @@ def copy(tmp_path: Path) -> Path:
         (
             "lazycrop/errors.py",
             "import lazycrop",
-            "errors (layer 0) imports all of lazycrop (layer 10)",
+            "errors (layer 0) imports all of lazycrop (layer 11)",
         ),
         (
             "lazycrop/model/sizes.py",

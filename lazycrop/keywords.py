@@ -1,0 +1,244 @@
+"""Keywords: every setting with the type that a person gives it, for type checkers and editors (PEP 692).
+
+Made by docs/make_keywords.py from the settings themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from lazycrop.caches.contract import KeyValue
+    from lazycrop.model.sizes import Asks
+    from lazycrop.queues.contract import Broker, Queue
+    from lazycrop.stores.contract import Store
+
+
+class Settings(TypedDict, total=False):
+    """The keywords of :class:`lazycrop.LazyCrop`, and of everything that makes one."""
+
+    prefix: str
+    """The path below which images are mounted."""
+
+    format: str
+    """The format of URLs that the application makes without naming one; may be ``auto``."""
+
+    fallback_url: str | None
+    """What pages show in place of an image that is missing; without it their helpers raise an error."""
+
+    request_seconds: float
+    """How long a request may wait for stores, slots and other requests, in all."""
+
+    follow_seconds: float
+    """How long to wait for bytes that another process is making, before making them here."""
+
+    renders: int
+    """Renders at once in one process; 0 is the number of CPUs."""
+
+    render_wait_seconds: float
+    """Longest wait for one of these; then the answer is 503 with Retry-After."""
+
+    sizes: Sequence[Asks]
+    """The sizes that may be asked for, or the one word ``any``."""
+
+    presets: Mapping[str, Asks]
+    """Names for sizes, as ``card=400x300-cover``; a named size may be asked for."""
+
+    formats: Sequence[str]
+    """The formats that may be asked for."""
+
+    max_edge: int
+    """The longest side of any size, in device pixels."""
+
+    snap: bool
+    """Redirect a size off the list to the smallest one on it that covers it with the same fit, instead of 404."""
+
+    private: bool
+    """Whether images are stored so that only signed URLs show anything of them."""
+
+    secret: Sequence[str]
+    """Keys that sign URLs, one a line: the first signs, all are accepted."""
+
+    redirect_status: int
+    """The status of a redirect to a stored size: 301, 302, 303, 307 or 308."""
+
+    answer: str
+    """``redirect`` to stored sizes where there is a public URL, or ``stream`` them."""
+
+    private_answer: str
+    """What is answered for what is stored of a private image, or at a URL that expires: ``stream`` it, or ``presign``:
+    redirect to a URL of the store that is as short-lived. Stores that have none are streamed."""
+
+    max_age: int
+    """Seconds that a browser may keep the answer of a URL without a version."""
+
+    auto_formats: Sequence[str]
+    """What ``.auto`` may choose when Accept names it, best first; else the origin's own kind."""
+
+    slow_formats: Sequence[str]
+    """Formats too dear to encode on the request path of ``.auto``: the worker makes them."""
+
+    shortcut_seconds: float
+    """How long a process answers for a stored size without asking the cache again."""
+
+    shortcuts: int
+    """For how many URLs it may do so; each takes about a kilobyte."""
+
+    shortcut_bytes: int
+    """Bytes of pictures that it keeps for that where it streams them: of those that have 64 KB at most."""
+
+    store: str | PathLike[str] | Store
+    """Where images are kept: a folder, ``s3://bucket/base/path``, ``memory:``, or a Store object."""
+
+    public_url: str | None
+    """Where anybody can fetch the store's objects. S3 derives it; a folder without it is streamed."""
+
+    s3_endpoint_url: str | None
+    """The address of an S3 server that is not Amazon's; boto3's own settings count too."""
+
+    s3_access_key: str | None
+    """The S3 access key; without it boto3 looks where it always does."""
+
+    s3_secret_key: str | None
+    """The S3 secret key."""
+
+    s3_region: str | None
+    """The S3 region."""
+
+    s3_acl: str | None
+    """The ACL sent with each S3 object, such as ``public-read``."""
+
+    store_connect_seconds: float
+    """How long connecting to one address of the store may take."""
+
+    store_read_seconds: float
+    """How long the store may be silent while an object is read or looked up."""
+
+    store_write_seconds: float
+    """How long the store may be silent while objects are put or deleted."""
+
+    store_seconds: float
+    """How long reading or looking up one object in the store may take, in all."""
+
+    store_rest_seconds: float
+    """How long a store that did not answer is left alone by reads."""
+
+    store_attempts: int
+    """How often a request to the store is tried."""
+
+    store_connections: int
+    """How many objects one process reads from the store at the same time."""
+
+    cache: KeyValue | None
+    """A cache of your own that processes share, in place of memcached; it keeps KeyValue's contract."""
+
+    memcached: Sequence[str]
+    """Addresses of memcached servers, ``host:port``; none keeps all in-process."""
+
+    memcached_seconds: float
+    """Longest wait for one memcached operation, connecting included."""
+
+    memcached_rest_seconds: float
+    """How long a memcached server that failed is left alone."""
+
+    cache_bytes: int
+    """Memory of the in-process cache, in bytes."""
+
+    record_seconds: int
+    """How long a record is trusted before the store is asked again; also the memo of unknown ids."""
+
+    marker_seconds: int
+    """How long a size is known to be stored before the store is asked again."""
+
+    hot_seconds: int
+    """How long the bytes of a new size are kept for other requests, processes and the worker."""
+
+    lease_seconds: int
+    """How long one process has the sole right to make a size."""
+
+    quarantine_seconds: int
+    """How long an image that failed twice is not tried again."""
+
+    broker: str | Broker | Queue
+    """``embedded`` (threads of this process), ``inline``, ``redis://…``, ``amqp://…``, a Dramatiq broker or a Queue."""
+
+    queue: str
+    """The queue's name; applications that share a broker need one each."""
+
+    broker_seconds: float
+    """Longest wait for the broker to take a message."""
+
+    broker_rest_seconds: float
+    """How long a broker that failed is left alone."""
+
+    worker_threads: int
+    """Threads of the embedded worker."""
+
+    quality: Mapping[str, int]
+    """Quality of each lossy format, 0 to 100; those not named keep their default: ``jpg=80,webp=80,avif=60``."""
+
+    effort: Mapping[str, int]
+    """Time spent for fewer bytes: jpg 0 or 1 (progressive), png 0 to 9, webp 0 to 6, avif 0 to 10; those not named keep
+    their default: ``jpg=0,png=3,webp=1,avif=1``."""
+
+    jpeg_subsampling: str
+    """Colour resolution of JPEG: ``4:2:0``, or ``4:4:4`` for sharp coloured edges."""
+
+    background: str
+    """What shows through where a format has no transparency, as ``rrggbb``."""
+
+    input_formats: Sequence[str]
+    """The formats that are accepted; ``tiff``, ``bmp`` and ``heic`` may be added."""
+
+    max_pixels: int
+    """Most pixels of a source, times its frames."""
+
+    max_pixels_webp: int
+    """The same of WebP, AVIF and HEIC, which need up to 16 bytes a pixel."""
+
+    max_side: int
+    """Longest side of a source, in pixels."""
+
+    max_frames: int
+    """Most frames of an animation."""
+
+    max_scans: int
+    """Most scans of a progressive JPEG; each one costs a pass over the picture."""
+
+    decode_seconds: float
+    """Longest time that reading one source may take."""
+
+    pixel_memory: int
+    """Bytes of pixels that one process works on at the same time; an image that needs more takes turns."""
+
+    mezzanine_edges: Sequence[int]
+    """Longer sides of the working copies made of each image, or ``none``."""
+
+    mezzanine_quality: int
+    """JPEG quality of the working copies, 0 to 100."""
+
+    download_bytes: int
+    """The most bytes that the file behind a source URL may have."""
+
+    download_seconds: float
+    """The seconds within which a download is complete, redirects included."""
+
+    download_connect_seconds: float
+    """The most seconds to connect to an address of the source's host."""
+
+    download_read_seconds: float
+    """The most seconds that the source's server may be silent."""
+
+    download_redirects: int
+    """The most redirects that are followed from a source URL."""
+
+    download_ports: Sequence[str]
+    """The ports that a source URL may have."""
+
+    allow_networks: Sequence[str]
+    """Networks, as 10.1.0.0/16, that may be fetched from although they are not public."""
+
+    deny_networks: Sequence[str]
+    """Networks that are never fetched from, although public or in allow_networks."""
