@@ -94,8 +94,8 @@ class Store(Protocol):
         """Keep ``data`` under ``key``. True when it was written.
 
         ``private``: nobody else may read it; asked of stores only where images are private, by an access list where the
-        store has such, and by the key, which begins with ``-private/``. ``new``: leave an object that exists alone and return False. Some S3 servers ignore this: it is a second
-        guard, never the only one.
+        store has such, and by the key, which begins with ``-private/``. ``new``: leave an object that exists alone and
+        return False. Some S3 servers ignore this: it is a second guard, never the only one.
         """
 
     def get(self, key: str, limit: int) -> bytes:
