@@ -96,4 +96,5 @@ def test_the_ini_file_of_the_operations_is_one(tmp_path: Path) -> None:
     ini = tmp_path / "lazycrop.ini"
     ini.write_text(dedent(block), encoding="utf-8")
     config = make_config(from_ini(ini))
-    assert config.secret == ("new key", "old key") and len(config.memcached) == 2 and len(config.sizes) == 3
+    assert config.policy.secret == ("new key", "old key")
+    assert len(config.cache.memcached) == 2 and len(config.policy.sizes) == 3
