@@ -106,6 +106,13 @@ def test_the_ini_file_of_the_operations_is_one(tmp_path: Path) -> None:
     assert len(config.cache.memcached) == 2
 
 
+def test_the_loggers_of_the_operations_are_there() -> None:
+    named = re.findall(r"^``lazycrop\.([\w.]+)`` ", (ROOT / "docs/operations.rst").read_text("utf-8"), re.MULTILINE)
+    known = modules(ROOT)
+    assert len(named) > 5
+    assert [name for name in named if "logging.getLogger(__name__)" not in known[name].read_text("utf-8")] == []
+
+
 def test_the_table_of_layers_is_that_of_the_law() -> None:
     text = (ROOT / "docs/architecture.rst").read_text(encoding="utf-8")
     rows = re.findall(r"^(\d+) {2,}(\S.*\n(?: +\S.*\n)*)", text[text.index("layer packages") :], re.MULTILINE)
