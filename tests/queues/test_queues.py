@@ -16,9 +16,10 @@ import pytest
 from dramatiq.brokers.stub import StubBroker
 
 from lazycrop import ConfigurationError, LazyCrop
+from lazycrop.build import open_queue
 from lazycrop.queues import embedded
 from lazycrop.queues.actors import declare
-from lazycrop.queues.brokers import BrokerQueue, open_queue
+from lazycrop.queues.brokers import BrokerQueue
 from lazycrop.queues.contract import QueueSettings
 from lazycrop.queues.embedded import EmbeddedQueue
 from lazycrop.queues.inline import InlineQueue
@@ -108,7 +109,7 @@ def test_embedded_work_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.M
 def test_embedded_work_is_done_at_exit_and_in_a_forked_child() -> None:
     script = """
 import os, sys
-from lazycrop.queues.brokers import open_queue
+from lazycrop.build import open_queue
 from lazycrop.queues.contract import QueueSettings
 def work(message):
     os.write(1, (message["who"] + "\\n").encode())
@@ -163,7 +164,7 @@ def lost_connections() -> Iterator[None]:
     """What a client leaves of connections that were cut is collected as garbage, with a warning: here, and in no other
     test."""
     yield
-    eventually(lambda: not [t for t in threading.enumerate() if t.name == "lazycrop-sender"], 20, "no call hangs")
+    eventually(lambda: not [t for t in threading.enumerate() if t.name == "lazycrop-broker"], 20, "no call hangs")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
@@ -233,7 +234,7 @@ def test_a_broker_that_hangs_in_mid_life_holds_nobody_and_is_used_again(broker: 
 def test_a_broker_queue_works_in_a_forked_child(valkey: Valkey) -> None:
     script = """
 import os, sys
-from lazycrop.queues.brokers import open_queue
+from lazycrop.build import open_queue
 from lazycrop.queues.contract import QueueSettings
 queue = open_queue(QueueSettings(broker=sys.argv[1]), {"store": print})
 assert queue.send("store", {})
