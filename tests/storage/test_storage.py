@@ -33,7 +33,7 @@ def configured(s3: S3, s3_base: Base, memcached: Memcached) -> Iterator[Configur
             s3.bucket,
             f"{s3.endpoint}/{s3.bucket}/",
             f"/{s3_base.prefix}{base_path.strip('/')}",
-            endpoint_url=s3.endpoint,
+            s3_endpoint_url=s3.endpoint,
         )
         images.configure_webengine(engine)
         images.configure_memcache([memcached.address])
@@ -165,7 +165,7 @@ images.configure(
     "pics",
     os.environ["BASE_URL"],
     os.environ["BASE_PATH"],
-    endpoint_url=os.environ["ENDPOINT"],
+    s3_endpoint_url=os.environ["ENDPOINT"],
 )
 images.configure_webengine("wheezy")
 images.configure_memcache([os.environ["MEMCACHED"]])
@@ -216,9 +216,9 @@ def test_the_example_runs_on_wheezy_with_a_worker_of_its_own(
     if kind == "plain":  # The worker knows the bucket from its environment alone.
         environment |= {
             "LAZYCROP_STORE": f"s3://{s3.bucket}/{s3_base.prefix.strip('/')}",
-            "LAZYCROP_ENDPOINT_URL": s3.endpoint,
-            "LAZYCROP_ACCESS_KEY": s3.access_key,
-            "LAZYCROP_SECRET_KEY": s3.secret_key,
+            "LAZYCROP_S3_ENDPOINT_URL": s3.endpoint,
+            "LAZYCROP_S3_ACCESS_KEY": s3.access_key,
+            "LAZYCROP_S3_SECRET_KEY": s3.secret_key,
             "LAZYCROP_MEMCACHED": memcached.address,
             "LAZYCROP_BROKER": valkey.url,
             "LAZYCROP_SIZES": "any",

@@ -137,9 +137,9 @@ def test_two_flask_applications_have_buckets_of_their_own(s3: S3) -> None:
     client = s3.client()
     client.create_bucket(Bucket="second")
     extension = flask_lazycrop.LazyCrop(
-        endpoint_url=s3.endpoint,
-        access_key=s3.access_key,
-        secret_key=s3.secret_key,
+        s3_endpoint_url=s3.endpoint,
+        s3_access_key=s3.access_key,
+        s3_secret_key=s3.secret_key,
         region=s3.region,
         sizes=["200x100"],
         broker="inline",
