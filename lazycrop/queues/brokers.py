@@ -55,7 +55,7 @@ class BrokerQueue:
 
 
 def open_guard(settings: QueueSettings) -> Guard:
-    """What makes the calls to a broker: one thread, since pika opens a connection a thread. Any error is its illness."""
+    """Makes calls to a broker, on one thread: pika opens a connection a thread. Any error is an illness."""
     return Guard(
         *(f"broker of the queue {settings.queue!r}", logger),
         seconds=settings.broker_seconds,
