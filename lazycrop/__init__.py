@@ -39,17 +39,19 @@ if TYPE_CHECKING:
     from lazycrop.http.answers import Answer as Answer
     from lazycrop.http.requests import Request as Request
     from lazycrop.http.requests import mount as mount
+    from lazycrop.images import LazyCrop as LazyCrop
     from lazycrop.keywords import Settings as Settings
     from lazycrop.markup import Helpers as Helpers
     from lazycrop.model.records import Record as Record
     from lazycrop.model.sizes import Size as Size
     from lazycrop.queues.contract import Queue as Queue
-    from lazycrop.service import LazyCrop as LazyCrop
     from lazycrop.settings import Config as Config
     from lazycrop.stores.contract import Opened as Opened
     from lazycrop.stores.contract import Store as Store
     from lazycrop.wsgi import ImageApp as ImageApp
     from lazycrop.wsgi import Middleware as Middleware
+    from lazycrop.wsgi import images_for as images_for
+    from lazycrop.wsgi import send as send
 
 __version__ = "0.1.0"
 
@@ -69,7 +71,7 @@ _HOMES = {
     "ImageError": "errors",
     "ImageTooLarge": "errors",
     "KeyValue": "caches.contract",
-    "LazyCrop": "service",
+    "LazyCrop": "images",
     "LazyCropError": "errors",
     "MethodNotAllowed": "errors",
     "Middleware": "wsgi",
@@ -89,7 +91,9 @@ _HOMES = {
     "Unavailable": "errors",
     "UnknownImage": "errors",
     "UnsupportedImage": "errors",
+    "images_for": "wsgi",
     "mount": "http.requests",
+    "send": "wsgi",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -10,14 +10,39 @@ from html import escape
 from typing import Any
 
 from lazycrop.errors import BadImageId, BadRequest, NotAllowed, StoreUnavailable, UnknownImage
+from lazycrop.images import LazyCrop
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
+from lazycrop.model.keys import ImageId, read_image_id
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Asks, Size
-from lazycrop.service import LazyCrop
 
 # For 3x the bytes would double again, and hardly anybody sees it.
 _DENSITIES = (1, 2)
 
+# What is an option of some helper, method or setting, and of no HTML element: not to be lost as an attribute.
+_OPTIONS = frozenset(
+    [
+        "background",
+        "bound",
+        "direct",
+        "dpr",
+        "expires",
+        "fit",
+        "focal",
+        "format",
+        "formats",
+        "gravity",
+        "image_id",
+        "mount",
+        "placeholder",
+        "prefix",
+        "quality",
+        "query",
+        "secret",
+        "version",
+        "widths",
+    ]
+)
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]*", re.ASCII)
 # What goes into a style is read from the bucket, and others may write there.
 _DATA_URI = re.compile(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+", re.ASCII)
@@ -52,6 +77,8 @@ class Helpers:
     ``mount``: where the images are mounted, percent-encoded; the setting ``prefix`` when not given; begins with
     SCRIPT_NAME where there is one.
 
+    ``image_id``, in every helper: a text, the number or UUID of a row, or None for an image that there is not.
+
     Each call of a helper is one look at the record, so one at the cache. Where there is no such image, or no store to
     ask, a helper shows the setting ``fallback_url``; without that it raises :class:`~lazycrop.errors.UnknownImage`,
     :class:`~lazycrop.errors.BadImageId` or :class:`~lazycrop.errors.StoreUnavailable`. A size that may not be asked for
@@ -77,7 +104,7 @@ class Helpers:
 
     def url(
         self,
-        image_id: str,
+        image_id: ImageId | None,
         size: Asks,
         *,
         format: str | None = None,
@@ -93,7 +120,7 @@ class Helpers:
 
     def srcset(
         self,
-        image_id: str,
+        image_id: ImageId | None,
         widths: Iterable[int | Asks],
         format: str = AUTO,
         *,
@@ -108,7 +135,7 @@ class Helpers:
 
     def img(
         self,
-        image_id: str,
+        image_id: ImageId | None,
         size: Asks,
         *,
         alt: str = "",
@@ -133,7 +160,7 @@ class Helpers:
 
     def picture(
         self,
-        image_id: str,
+        image_id: ImageId | None,
         size: Asks,
         *,
         alt: str = "",
@@ -154,7 +181,7 @@ class Helpers:
         record = self._record(image_id, version)
         img = self._img(record, record.format if record else AUTO, offer, placeholder, {"alt": alt, **attributes})
         config = self._images.config
-        formats = formats or [format for format in config.answers.auto_formats if format in config.policy.formats]
+        formats = formats or config.offered_formats
         sources = "".join(self._source(record, format, offer) for format in formats if record)
         return Html(f"<picture>{sources}{img}</picture>")
 
@@ -162,12 +189,13 @@ class Helpers:
     def _fallback(self) -> str:
         return self._images.config.fallback_url or ""
 
-    def _record(self, image_id: str, version: int | None) -> Record | None:
+    def _record(self, image_id: ImageId | None, version: int | None) -> Record | None:
         """None where the fallback is to be shown."""
         try:
-            return self._images.record(image_id, version)
+            return self._images.record(read_image_id(image_id), version)
         except (UnknownImage, BadImageId, StoreUnavailable):
-            if not self._fallback:
+            # Of another type is the template's mistake, and not a picture that is missing.
+            if not self._fallback or not isinstance(image_id, ImageId | None):
                 raise
             return None
 
@@ -270,6 +298,8 @@ def _in_html(attributes: Mapping[str, Any]) -> dict[str, Any]:
     for name in attributes:
         if not _ATTRIBUTE.fullmatch(name):
             raise BadRequest(f"{name!r} is no attribute's name; it is letters, digits, '-', '_', ':' and '.'.")
+        if name in _OPTIONS:
+            raise BadRequest(f"{name!r} is no option of this helper, and no attribute of HTML.")
     return {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
 
 

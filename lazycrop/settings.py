@@ -79,10 +79,19 @@ class Config(ServiceSettings):
     ingest: IngestSettings
     download: DownloadSettings
 
-    def __repr__(self) -> str:
+    @property
+    def offered_formats(self) -> list[str]:
+        """What `.auto` may choose, best first: no format that may not be asked for."""
+        return [format for format in self.answers.auto_formats if format in self.policy.formats]
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The settings that are not their defaults, by name: ``LazyCrop(**config.changed)`` is the same again."""
         values = {**vars(self), **{name: value for section in _sections(self) for name, value in vars(section).items()}}
-        changed = {name: values[name] for name, field in OPTIONS.items() if values[name] != default_of(field)}
-        return f"Config({', '.join(f'{name}={_shown(name, value)}' for name, value in changed.items())})"
+        return {name: values[name] for name, field in OPTIONS.items() if values[name] != default_of(field)}
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={_shown(name, value)}' for name, value in self.changed.items())})"
 
 
 SECTIONS: dict[str, type[Any]] = {

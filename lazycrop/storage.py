@@ -21,24 +21,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import parse_qs, urlsplit
 
 from lazycrop import settings as config
 from lazycrop.access.policy import ANY
 from lazycrop.build import open_queue
 from lazycrop.concurrency.forks import Lock
-from lazycrop.errors import BadSize, ConfigurationError
-from lazycrop.http.answers import Answer
+from lazycrop.errors import BadRequest, BadSize, ConfigurationError
+from lazycrop.http.answers import STATUS_LINES, Answer
 from lazycrop.http.requests import Request
+from lazycrop.images import LazyCrop
 from lazycrop.library.jobs import STORE
-from lazycrop.model.keys import check_image_id
+from lazycrop.model.derivatives import AUTO, CONTENT_TYPES
+from lazycrop.model.keys import ImageId, read_image_id
 from lazycrop.model.sizes import Size
 from lazycrop.queues.brokers import Budget
 from lazycrop.queues.contract import Message, Queue, QueueSettings
-from lazycrop.service import LazyCrop
 from lazycrop.sources.given import Given
 from lazycrop.wsgi import Stream
+
+if TYPE_CHECKING:
+    from lazycrop.keywords import Settings
 
 _QUEUE_SETTINGS = {field.name for field in fields(QueueSettings)}
 
@@ -51,7 +56,7 @@ def s3_store_image(message: Message) -> None:
 
     ``message`` holds names only: the bucket and base path, the image id, the size and the format. Whoever does the work
     knows the bucket's credentials from its own configuration: :meth:`S3ImageStorage.configure` was called in that
-    process too, or the environment says it (``LAZYCROP_STORE=s3://bucket/base``, ``LAZYCROP_ACCESS_KEY`` and so on).
+    process too, or the environment says it (``LAZYCROP_STORE=s3://bucket/base``, ``LAZYCROP_S3_ACCESS_KEY`` and so on).
     """
     actors = _images_of(message.get("store")).jobs.actors
     actors.get(message.get("job", STORE), actors[STORE])(message)
@@ -64,22 +69,27 @@ class S3ImageStorage:
     """One image in a bucket: ``image_id`` as your database knows it, ``ext`` the format of its sizes.
 
     Objects are at ``base_url + base_path + image_id + "/" + (size or "origin") + "." + format``.
-    Raises :class:`~lazycrop.errors.BadImageId`.
+    Raises :class:`~lazycrop.errors.BadImageId`, and :class:`~lazycrop.errors.BadRequest` for another format.
     """
 
-    def __init__(self, image_id: str | int, ext: str = "jpg") -> None:
-        self.image_id = check_image_id(str(image_id))
-        self.ext = ext.removeprefix(".").replace("jpeg", "jpg")
+    def __init__(self, image_id: ImageId, ext: str = "jpg") -> None:
+        self.image_id = read_image_id(image_id)
+        self.ext = _format(ext)
         self._settings: dict[str, Any] = {}
         self._respond: Callable[[Answer], Any] | None = None
 
     def configure(
-        self, credentials: Mapping[str, str], bucket: str, base_url: str, base_path: str = "/", **settings: Any
+        self,
+        credentials: Mapping[str, str],
+        bucket: str,
+        base_url: str,
+        base_path: str = "/",
+        **settings: Unpack[Settings],
     ) -> None:
         """Say where objects are. ``credentials``: ``access_key`` and ``secret_key``; empty for boto3's own search.
 
         ``base_url``: where anybody can fetch the bucket's objects. ``base_path``: of all keys. ``settings``: any other
-        setting of :class:`~lazycrop.service.LazyCrop`; by default any size may be asked for, up to ``max_edge``.
+        setting of :class:`~lazycrop.images.LazyCrop`; by default any size may be asked for, up to ``max_edge``.
         """
         path = base_path.strip("/")
         self._settings |= {
@@ -94,7 +104,7 @@ class S3ImageStorage:
         """Say what :meth:`get_requested_image` returns: wheezy, flask, pyramid, bottle, webob or django."""
         if engine not in _ENGINES:
             raise ConfigurationError(f"The web engine {engine!r} is unknown; the engines are {', '.join(_ENGINES)}.")
-        self._respond = _ENGINES[engine]
+        self._respond = _OWN.get(engine) or _adapter(engine)
 
     def configure_memcache(self, hosts: Sequence[str]) -> None:
         """Say where memcached is: ``host:port`` each."""
@@ -117,9 +127,9 @@ class S3ImageStorage:
         return _open_images(self._settings)
 
     def store_origin(self, source: Given, bound: str = "4000x4000") -> str:
-        """Store the image from a URL, a path, bytes or a file object; return the URL of the stored origin.
+        """Store the image from a URL (a text), a Path, bytes or a file object; return the URL of the stored origin.
 
-        Raises what :meth:`lazycrop.service.LazyCrop.store_origin` does.
+        Raises what :meth:`lazycrop.images.LazyCrop.store_origin` does.
         """
         return self.images.store_origin(self.image_id, source, bound).url
 
@@ -135,6 +145,15 @@ class S3ImageStorage:
         return self._respond(
             self.images.answer(Request(f"/{self.image_id}/{size}.{self.ext}", redirect=not return_image))
         )
+
+
+def _format(ext: str) -> str:
+    """The format that a file's extension stands for, however it is written."""
+    name = ext.removeprefix(".").lower()
+    name = "jpg" if name in ("jpeg", "jpe", "jfif") else name
+    if name not in (*CONTENT_TYPES, AUTO):
+        raise BadRequest(f"The extension {ext!r} is of no format; the formats are {', '.join([*CONTENT_TYPES, AUTO])}.")
+    return name
 
 
 def _size(requested: Requested) -> Size:
@@ -221,51 +240,45 @@ class _Dispatch:
             return self._own
 
 
-def _wheezy(answer: Answer) -> Any:
-    from wheezy_lazycrop import ImageResponse
-
-    return ImageResponse(answer)
-
-
-def _flask(answer: Answer) -> Any:
-    from flask import Response
-
-    return Response(_blocks(answer), answer.status, answer.headers)
-
-
 def _webob(answer: Answer) -> Any:
     from webob import Response
 
-    return Response(status=answer.status, headerlist=answer.headers, app_iter=_blocks(answer))
+    class AsItIs(Response):
+        """WebOb would make a Location absolute by what the Host header says."""
 
+        def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+            start_response(self.status, self.headerlist)
+            return self.app_iter
 
-def _pyramid(answer: Answer) -> Any:
-    from pyramid.response import Response
-
-    return Response(status=answer.status, headerlist=answer.headers, app_iter=_blocks(answer))
-
-
-def _bottle(answer: Answer) -> Any:
-    from bottle import HTTPResponse
-
-    return HTTPResponse(_blocks(answer), answer.status, answer.headers)
+    return AsItIs(status=_line(answer), headerlist=answer.headers, app_iter=_blocks(answer))
 
 
 def _django(answer: Answer) -> Any:
-    from django.http import StreamingHttpResponse
+    from django.http import HttpResponse, StreamingHttpResponse
 
-    return StreamingHttpResponse(_blocks(answer), status=answer.status, headers=dict(answer.headers))
+    make = HttpResponse if isinstance(answer.body, bytes) else StreamingHttpResponse
+    return make(_blocks(answer), status=answer.status, headers=dict(answer.headers))
+
+
+def _line(answer: Answer) -> str:
+    return STATUS_LINES[answer.status]
 
 
 def _blocks(answer: Answer) -> Iterable[bytes]:
     return [answer.body] if isinstance(answer.body, bytes) else Stream(answer.body)
 
 
-_ENGINES: dict[str, Callable[[Answer], Any]] = {
-    "wheezy": _wheezy,
-    "flask": _flask,
-    "pyramid": _pyramid,
-    "bottle": _bottle,
-    "webob": _webob,
-    "django": _django,
-}
+def _adapter(engine: str) -> Callable[[Answer], Any]:
+    """How the adapter for this framework answers."""
+    try:
+        return import_module(f"{engine}_lazycrop").response  # type: ignore[no-any-return]
+    except ImportError as error:
+        raise ConfigurationError(
+            f"The web engine {engine!r} is not installed ({error}): pip install 'lazycrop[{engine}]'."
+        ) from None
+
+
+_OWN: dict[str, Callable[[Answer], Any]] = {"webob": _webob, "django": _django}
+"""The engines that have no adapter."""
+
+_ENGINES = ("wheezy", "flask", "pyramid", "bottle", *_OWN)

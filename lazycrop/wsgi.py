@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lazycrop.access.policy import CLOSED
 from lazycrop.errors import ConfigurationError
 from lazycrop.http.answers import STATUS_LINES, Answer
 from lazycrop.http.requests import Request, is_plain
-from lazycrop.service import LazyCrop
-from lazycrop.settings import check_prefix
+from lazycrop.images import LazyCrop
+from lazycrop.settings import PREFIX, check_prefix, from_mapping
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -64,6 +64,25 @@ class Middleware:
         if not environ.get("PATH_INFO", "").startswith(self._below):
             return self._app(environ, start_response)
         return self._images.respond(environ, start_response, self._prefix)
+
+
+def images_for(
+    images: LazyCrop | None, keywords: Mapping[str, Any], mapping: Mapping[str, Any], prefix: str = PREFIX
+) -> LazyCrop:
+    """What an adapter answers with: ``images`` where it is given some, else a LazyCrop of its own.
+
+    That is made of ``keywords`` and, where they do not say it, of those in ``mapping`` that begin with ``prefix``.
+    Raises :class:`~lazycrop.errors.ConfigurationError`, also for keywords beside ``images``.
+    """
+    if images is None:
+        return LazyCrop(**{**from_mapping(mapping, prefix), **keywords})
+    if not isinstance(images, LazyCrop):
+        raise ConfigurationError(f"'images' is a {type(images).__name__}; it is a LazyCrop.")
+    if keywords:
+        raise ConfigurationError(
+            f"{next(iter(keywords))!r} is given beside 'images', which have settings of their own; give one of them."
+        )
+    return images
 
 
 def send(answer: Answer, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -18,27 +18,36 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Unpack
 
-from bottle import Bottle, PluginError, Route, SimpleTemplate, request
+from bottle import Bottle, HTTPResponse, PluginError, Route, SimpleTemplate, request
 
-from lazycrop import Helpers, LazyCrop, Middleware
+from lazycrop import Answer, Helpers, LazyCrop, Middleware, images_for, mount
 
-__all__ = ["LazyCropPlugin"]
+if TYPE_CHECKING:
+    from lazycrop import Settings
+
+__all__ = ["LazyCropPlugin", "response"]
+
+
+def response(answer: Answer) -> HTTPResponse:
+    """An Answer as a callback returns or raises it."""
+    return HTTPResponse(answer.body, answer.status, answer.headers)
 
 
 class LazyCropPlugin:
     """Answers for images, and gives ``lazycrop`` to callbacks that name it.
 
-    ``images``: a LazyCrop; without it one is made from ``lazycrop.*`` in ``app.config`` and from ``settings``, which
-    count more. ``keyword``: what callbacks call it.
+    ``images``: a LazyCrop; without it one is made from ``lazycrop.*`` in ``app.config`` and from ``settings``, as for
+    :class:`lazycrop.LazyCrop`, which count more. ``keyword``: what callbacks call it.
     """
 
     name = "lazycrop"
     api = 2
 
-    def __init__(self, images: LazyCrop | None = None, *, keyword: str = "lazycrop", **settings: Any) -> None:
+    def __init__(
+        self, images: LazyCrop | None = None, *, keyword: str = "lazycrop", **settings: Unpack[Settings]
+    ) -> None:
         self._given = images
         self._keyword = keyword
         self._settings = settings
@@ -47,11 +56,10 @@ class LazyCropPlugin:
         """Raises :class:`lazycrop.ConfigurationError`."""
         if any(isinstance(other, LazyCropPlugin) for other in app.plugins):
             raise PluginError("There is a LazyCropPlugin in this application already.")
-        own = {f"lazycrop.{name}": value for name, value in self._settings.items()}
-        self.images = self._given or LazyCrop.from_mapping({**app.config, **own})
+        self.images = images_for(self._given, self._settings, app.config)
         self._app = app
         app.wsgi = Middleware(app.wsgi, self.images)
-        SimpleTemplate.defaults.update({name: _helper(name) for name in Helpers(self.images).helpers})
+        SimpleTemplate.defaults.update({name: _helper(name, self) for name in Helpers(self.images).helpers})
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         if self._keyword not in inspect.signature(route.callback).parameters:
@@ -67,12 +75,16 @@ class LazyCropPlugin:
         del self._app.wsgi
 
 
-def _helper(name: str) -> Callable[..., str]:
-    """Templates are Bottle's for the whole process: which application's they are, the request says."""
+def _helper(name: str, last: LazyCropPlugin) -> Callable[..., str]:
+    """Templates are Bottle's for the whole process: which application's they are, the request says.
+
+    ``last``: the plugin that was installed last, for where there is no request, or one of an application without any.
+    """
 
     def helper(*arguments: Any, **options: Any) -> str:
-        [plugin] = [plugin for plugin in request.app.plugins if isinstance(plugin, LazyCropPlugin)]
-        mount = quote(request.environ.get("SCRIPT_NAME", ""), encoding="latin-1") + plugin.images.config.prefix
-        return Helpers(plugin.images, mount).helpers[name](*arguments, **options)
+        environ = getattr(request, "environ", None) or {}
+        plugins = getattr(environ.get("bottle.app"), "plugins", [])
+        images = next((plugin for plugin in plugins if isinstance(plugin, LazyCropPlugin)), last).images
+        return Helpers(images, mount(environ, images.config.prefix)).helpers[name](*arguments, **options)
 
     return helper

@@ -13,8 +13,7 @@ Images are answered by a blueprint at ``LAZYCROP_PREFIX``; ``current_app.extensi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 from flask import Blueprint, Flask, Response, abort, current_app, has_request_context, request
@@ -22,13 +21,15 @@ from werkzeug.routing import BaseConverter
 from werkzeug.wsgi import wrap_file
 
 import lazycrop
-from lazycrop import Answer, Helpers, ImageApp, LazyCropError
+from lazycrop import Answer, Helpers, ImageApp, LazyCropError, images_for, mount
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from werkzeug.datastructures import Headers
 
-__all__ = ["LazyCrop"]
+    from lazycrop import Settings
+
+__all__ = ["LazyCrop", "response"]
 
 # Flask has no rule for every method; the images themselves say which they allow.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -37,22 +38,25 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 class LazyCrop:
     """The extension. One may serve several applications, each by its own settings.
 
-    ``settings``: as for :class:`lazycrop.LazyCrop`; those in ``app.config`` count more.
+    ``images``: a :class:`lazycrop.LazyCrop`; without it each application gets one, made from ``LAZYCROP_*`` in
+    ``app.config`` and from ``settings``, as for :class:`lazycrop.LazyCrop`, which count more.
     """
 
-    def __init__(self, app: Flask | None = None, **settings: Any) -> None:
+    def __init__(
+        self, app: Flask | None = None, *, images: lazycrop.LazyCrop | None = None, **settings: Unpack[Settings]
+    ) -> None:
+        self._given = images
         self._settings = settings
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
         """Raises :class:`lazycrop.ConfigurationError`."""
-        settings = self._settings | app.config.get_namespace("LAZYCROP_")
-        images = lazycrop.LazyCrop(**settings)
+        images = images_for(self._given, self._settings, app.config, "LAZYCROP_")
         app.extensions["lazycrop"] = images
         app.url_map.converters["lazycrop"] = _Anything
-        app.register_blueprint(_blueprint(ImageApp(images)), url_prefix=images.config.prefix or None)
-        app.cli.add_command(_Commands(settings))
+        app.register_blueprint(_blueprint(ImageApp(images), app), url_prefix=images.config.prefix or None)
+        app.cli.add_command(_Commands(images.config.changed))
         for name in Helpers(images).helpers:
             app.add_template_global(_helper(name), name)
 
@@ -63,18 +67,33 @@ class LazyCrop:
         return images
 
 
-def _blueprint(images: ImageApp) -> Blueprint:
+def _blueprint(images: ImageApp, app: Flask) -> Blueprint:
     blueprint = Blueprint("lazycrop", __name__)
     prefix = images.images.config.prefix
 
-    @blueprint.route("/<lazycrop:path>", methods=_METHODS, provide_automatic_options=False, merge_slashes=False)
-    def image(path: str) -> Response:
-        # Not ``path``: that is decoded, and what is no UTF-8 in it is lost.
+    def image(**of_the_rule: str) -> Response:
+        # Not the rule's path: that is decoded, and what is no UTF-8 in it is lost.
         if not request.environ["PATH_INFO"].startswith(f"{prefix}/"):
             abort(404)  # Werkzeug takes any number of slashes at the beginning.
-        return _response(images.answer(request.environ, prefix))
+        return response(images.answer(request.environ, prefix))
 
+    for place in _places(app):
+        blueprint.add_url_rule(
+            "/<lazycrop:path>",
+            view_func=image,
+            methods=_METHODS,
+            provide_automatic_options=False,
+            merge_slashes=False,
+            **place,
+        )
     return blueprint
+
+
+def _places(app: Flask) -> list[dict[str, str]]:
+    """Images are at every host, whatever the application does with hosts."""
+    if app.url_map.host_matching:
+        return [{"host": "<lazycrop:host>"}]
+    return [{}, {"subdomain": "<lazycrop:host>"}] if app.subdomain_matching else [{}]
 
 
 class _Anything(BaseConverter):
@@ -94,16 +113,18 @@ class _Response(Response):
         return self.headers
 
 
-def _response(answer: Answer) -> Response:
-    body = answer.body if isinstance(answer.body, bytes) else wrap_file(request.environ, answer.body)
+def response(answer: Answer) -> Response:
+    """An Answer as a view returns it."""
+    environ = request.environ if has_request_context() else {}
+    body = answer.body if isinstance(answer.body, bytes) else wrap_file(environ, answer.body)
     return _Response(body, f"{answer.status} {answer.reason}", answer.headers, direct_passthrough=True)
 
 
 def _helper(name: str) -> Callable[..., str]:
     def helper(*arguments: Any, **options: Any) -> str:
         images = current_app.extensions["lazycrop"]
-        mount = quote(request.root_path) + images.config.prefix if has_request_context() else None
-        return Helpers(images, mount).helpers[name](*arguments, **options)
+        mounted = mount(request.environ, images.config.prefix) if has_request_context() else None
+        return Helpers(images, mounted).helpers[name](*arguments, **options)
 
     return helper
 

@@ -17,31 +17,41 @@ Settings are those of :class:`lazycrop.LazyCrop`. What several sections share st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, Unpack
 
-from lazycrop import ImageApp, LazyCrop, Middleware
+from lazycrop import Answer, ImageApp, LazyCrop, Middleware, images_for, send
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-__all__ = ["app_factory", "filter_app_factory", "filter_factory"]
+    from lazycrop import Settings
+
+__all__ = ["app_factory", "filter_app_factory", "filter_factory", "response"]
 
 
-def filter_factory(global_conf: Mapping[str, str], **settings: str) -> Callable[[WSGIApplication], Middleware]:
-    """Raises :class:`lazycrop.ConfigurationError`."""
-    images = _images(global_conf, settings)
+def filter_factory(
+    global_conf: Mapping[str, Any], images: LazyCrop | None = None, **settings: Unpack[Settings]
+) -> Callable[[WSGIApplication], Middleware]:
+    """``images``, or those of ``settings``, in front of an application. Raises :class:`lazycrop.ConfigurationError`."""
+    images = images_for(images, settings, global_conf)
     return lambda app: Middleware(app, images)
 
 
-def filter_app_factory(app: WSGIApplication, global_conf: Mapping[str, str], **settings: str) -> Middleware:
-    """Raises :class:`lazycrop.ConfigurationError`."""
-    return Middleware(app, _images(global_conf, settings))
+def filter_app_factory(
+    app: WSGIApplication, global_conf: Mapping[str, Any], images: LazyCrop | None = None, **settings: Unpack[Settings]
+) -> Middleware:
+    """The same in front of ``app``. Raises :class:`lazycrop.ConfigurationError`."""
+    return Middleware(app, images_for(images, settings, global_conf))
 
 
-def app_factory(global_conf: Mapping[str, str], **settings: str) -> ImageApp:
-    """Raises :class:`lazycrop.ConfigurationError`."""
-    return ImageApp(_images(global_conf, settings))
+def app_factory(
+    global_conf: Mapping[str, Any], images: LazyCrop | None = None, **settings: Unpack[Settings]
+) -> ImageApp:
+    """The same as an application of its own. Raises :class:`lazycrop.ConfigurationError`."""
+    return ImageApp(images_for(images, settings, global_conf))
 
 
-def _images(global_conf: Mapping[str, str], settings: Mapping[str, str]) -> LazyCrop:
-    return LazyCrop.from_mapping({**global_conf, **{f"lazycrop.{name}": value for name, value in settings.items()}})
+def response(answer: Answer) -> WSGIApplication:
+    """An Answer as an application that gives it once."""
+    return partial(send, answer)

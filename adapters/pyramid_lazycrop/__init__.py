@@ -13,8 +13,7 @@ paths as the client sent them. ``request.lazycrop`` is the :class:`lazycrop.Lazy
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from pyramid.config import Configurator
 from pyramid.events import BeforeRender
@@ -22,12 +21,14 @@ from pyramid.registry import Registry
 from pyramid.request import Request
 from pyramid.response import FileIter, Response
 
-from lazycrop import Answer, Helpers, ImageApp, LazyCrop
+from lazycrop import Answer, Helpers, ImageApp, LazyCrop, images_for, mount
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-__all__ = ["includeme", "set_lazycrop", "tween_factory"]
+    from lazycrop import Settings
+
+__all__ = ["includeme", "response", "set_lazycrop", "tween_factory"]
 
 
 class _Site(NamedTuple):
@@ -46,14 +47,13 @@ def includeme(config: Configurator) -> None:
         config.set_lazycrop()
 
 
-def set_lazycrop(config: Configurator, images: LazyCrop | None = None, **settings: Any) -> None:
+def set_lazycrop(config: Configurator, images: LazyCrop | None = None, **settings: Unpack[Settings]) -> None:
     """Mount ``images`` below the current route prefix and their own ``prefix``.
 
     ``settings``: as for :class:`lazycrop.LazyCrop`, over those in the ini file; not with ``images``.
     Raises :class:`lazycrop.ConfigurationError`.
     """
-    own = {f"lazycrop.{name}": value for name, value in settings.items()}
-    app = ImageApp(images or LazyCrop.from_mapping({**config.registry.settings, **own}))
+    app = ImageApp(images_for(images, settings, config.registry.settings))
     root = f"/{config.route_prefix.strip('/')}" if config.route_prefix else ""
     site = _Site(root + app.images.config.prefix, app)
 
@@ -71,11 +71,16 @@ def tween_factory(handler: Callable[[Request], Response], registry: Registry) ->
     def tween(request: Request) -> Response:
         environ = request.environ
         for below, prefix, app in sites:
-            if environ["PATH_INFO"].startswith(below):
-                return _Response(app.answer(environ, prefix))
+            if environ.get("PATH_INFO", "").startswith(below):
+                return response(app.answer(environ, prefix))
         return handler(request)
 
     return tween
+
+
+def response(answer: Answer) -> Response:
+    """An Answer as a view returns it."""
+    return _Response(answer)
 
 
 class _Response(Response):  # type: ignore[misc]
@@ -98,7 +103,7 @@ def _chunks(answer: Answer) -> Iterable[bytes]:
 def _site(request: Request) -> _Site:
     """That of the innermost route prefix which the request is below; the first one elsewhere."""
     sites: dict[str, _Site] = request.registry["lazycrop"]
-    above = [root for root in sites if f"{request.environ['PATH_INFO']}/".startswith(f"{root}/")]
+    above = [root for root in sites if f"{request.environ.get('PATH_INFO', '')}/".startswith(f"{root}/")]
     return sites[max(above, key=len, default=next(iter(sites)))]
 
 
@@ -107,7 +112,7 @@ def _images(request: Request) -> LazyCrop:
 
 
 def _add_helpers(event: BeforeRender) -> None:
-    request = event["request"]
+    request = event.get("request")
     if request is not None and "lazycrop" in request.registry:
         site = _site(request)
-        event.update(Helpers(site.app.images, quote(request.script_name) + site.prefix).helpers)
+        event.update(Helpers(site.app.images, mount(request.environ, site.prefix)).helpers)

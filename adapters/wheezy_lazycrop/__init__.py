@@ -15,24 +15,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Unpack
 from wsgiref.util import FileWrapper
 
 from wheezy.core.descriptors import attribute
 from wheezy.http import HTTPRequest, HTTPResponse
 
-from lazycrop import Answer, Helpers, ImageApp, LazyCrop
+from lazycrop import Answer, Helpers, ImageApp, LazyCrop, images_for, mount
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
-__all__ = ["ImageResponse", "ImagesMixin", "image_urls", "lazycrop_middleware_factory", "template_helpers"]
+    from lazycrop import Settings
+
+__all__ = ["ImagesMixin", "image_urls", "lazycrop_middleware_factory", "response", "template_helpers"]
 
 Handler = Callable[[HTTPRequest], HTTPResponse]
 
 
-class ImageResponse(HTTPResponse):  # type: ignore[misc]
+def response(answer: Answer) -> HTTPResponse:
+    """An Answer as a handler returns it."""
+    return _Response(answer)
+
+
+class _Response(HTTPResponse):  # type: ignore[misc]
     """An Answer as it is: HTTPResponse holds the whole body, knows no 422, and adds ``Cache-Control: private``."""
 
     def __init__(self, answer: Answer) -> None:
@@ -49,12 +55,16 @@ class ImageResponse(HTTPResponse):  # type: ignore[misc]
         return [body] if body else []
 
 
-def lazycrop_middleware_factory(options: dict[str, Any]) -> Callable[[HTTPRequest, Handler], HTTPResponse]:
-    """Images below ``LAZYCROP_PREFIX``. An application may put a LazyCrop of its own into ``options["lazycrop"]``.
+def lazycrop_middleware_factory(
+    options: dict[str, Any], images: LazyCrop | None = None, **settings: Unpack[Settings]
+) -> Callable[[HTTPRequest, Handler], HTTPResponse]:
+    """Images below ``LAZYCROP_PREFIX``.
 
+    ``images``: a LazyCrop, also as ``options["lazycrop"]``; without it one is made from ``LAZYCROP_*`` in the options
+    and from ``settings``, as for :class:`lazycrop.LazyCrop`, which count more (hand them over by functools.partial).
     Raises :class:`lazycrop.ConfigurationError`.
     """
-    images = options.setdefault("lazycrop", None) or LazyCrop.from_mapping(options, "LAZYCROP_")
+    images = images_for(images or options.get("lazycrop"), settings, options, "LAZYCROP_")
     options["lazycrop"] = images
     app = ImageApp(images)
     prefix = images.config.prefix
@@ -62,14 +72,18 @@ def lazycrop_middleware_factory(options: dict[str, Any]) -> Callable[[HTTPReques
     def middleware(request: HTTPRequest, following: Handler) -> HTTPResponse:
         environ = request.environ
         if environ["PATH_INFO"].startswith(f"{prefix}/"):
-            return ImageResponse(app.answer(environ, prefix))
+            return response(app.answer(environ, prefix))
         return following(request)
 
     return middleware
 
 
-def image_urls(images: LazyCrop) -> list[tuple[str, Handler]]:
-    """A URL mapping for ``images``. Say ``options["lazycrop"] = images`` too, if templates are to have the helpers."""
+def image_urls(images: LazyCrop | None = None, **settings: Unpack[Settings]) -> list[tuple[str, Handler]]:
+    """A URL mapping for ``images``, or for a LazyCrop that is made from ``settings``.
+
+    Say ``options["lazycrop"] = images`` too, if templates are to have the helpers.
+    """
+    images = images_for(images, settings, {})
     app = ImageApp(images)
     prefix = images.config.prefix
 
@@ -77,7 +91,7 @@ def image_urls(images: LazyCrop) -> list[tuple[str, Handler]]:
         # The router takes any number of slashes at the beginning.
         if not request.environ["PATH_INFO"].startswith(f"{prefix}/"):
             return None
-        return ImageResponse(app.answer(request.environ, prefix))
+        return response(app.answer(request.environ, prefix))
 
     return [(rf"{re.escape(prefix.lstrip('/'))}/[\s\S]*", handler)]
 
@@ -85,7 +99,7 @@ def image_urls(images: LazyCrop) -> list[tuple[str, Handler]]:
 def template_helpers(request: HTTPRequest) -> dict[str, Callable[..., str]]:
     """For the templates of a handler that is a function."""
     images = request.options["lazycrop"]
-    return Helpers(images, quote(request.root_path.rstrip("/"), encoding="latin-1") + images.config.prefix).helpers
+    return Helpers(images, mount(request.environ, images.config.prefix)).helpers
 
 
 class ImagesMixin:

@@ -40,19 +40,19 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 
-from lazycrop.errors import BadRecord, BadRequest, StoreUnavailable, UnknownImage
+from lazycrop.errors import BadRequest, StoreUnavailable, UnknownImage
 from lazycrop.events import Events, Purged, Replaced, Stored
 from lazycrop.library.contents import Contents
+from lazycrop.library.current import Current, now
 from lazycrop.library.origins import Origins, put
 from lazycrop.library.records import Records
 from lazycrop.library.renders import Renders
 from lazycrop.library.state import State
 from lazycrop.model import keys
 from lazycrop.model.derivatives import CONTENT_TYPES
-from lazycrop.model.records import Focal, Pointer, Record, Tombstone
+from lazycrop.model.records import Focal, Record, Tombstone
 from lazycrop.pictures.ingest import Prepared, lacks_mezzanines, mezzanines, prepare
 from lazycrop.pictures.settings import IngestSettings, Limits
 from lazycrop.stores.contract import Store
@@ -85,6 +85,7 @@ class Versions:
         self._state = state
         self._records = records
         self._contents = Contents(store, records)
+        self._current = Current(store, records, self._contents)
         self._origins = origins
         self._renders = renders
         self._events = events
@@ -148,15 +149,15 @@ class Versions:
         for mezzanine, data in made:
             put(self._store, record, record.mezzanine_key(mezzanine), data, CONTENT_TYPES[mezzanine.format])
         with self._changing(image_id):
-            now = self._records.read_now(image_id, version)
-            if now is None or now.tag != record.tag:  # Purged or replaced meanwhile: leave nothing behind.
+            latest = self._records.read_now(image_id, version)
+            if latest is None or latest.tag != record.tag:  # Purged or replaced meanwhile: leave nothing behind.
                 self._delete(record.mezzanine_key(mezzanine) for mezzanine, _ in made)
                 return
-            record = replace(now, mezzanines=tuple(mezzanine for mezzanine, _ in made))
-            self._put_own(record)
+            record = replace(latest, mezzanines=tuple(mezzanine for mezzanine, _ in made))
+            self._current.put_own(record)
             current = self._records.read_now(image_id)
             if current is not None and current.tag == record.tag:
-                self._remember(record, self._made_current(record))
+                self._remember(record, self._current.settle(record))
             elif version > 1:
                 self._state.remember(record, current=False)
 
@@ -177,11 +178,11 @@ class Versions:
         last = max(latest, *(numbers - under_way), 0)
         if not last:
             return 0
-        stone = Tombstone(image_id=image_id, version=last, purged_at=_now())
-        self._made_current(stone)
+        stone = Tombstone(image_id=image_id, version=last, purged_at=now())
+        self._current.settle(stone)
         self._state.remember_missing(image_id, None)
         objects = sum(self._delete_version(image_id, number) for number in sorted(numbers) if number <= last)
-        self._made_current(stone)  # A store that was late may have put its record over it.
+        self._current.settle(stone)  # A store that was late may have put its record over it.
         if forget and not self._contents.numbers(image_id) and isinstance(self._contents.what_is(image_id), Tombstone):
             self._store.delete(keys.record(image_id))
         return objects
@@ -242,7 +243,7 @@ class Versions:
         for number in range(latest + 1, version):
             self._await(image_id, number)
         if version > latest + 1:
-            current = self._made_current(record)
+            current = self._current.settle(record)
         if isinstance(current, Tombstone):  # purged since, by somebody who could not see all of it
             self._delete_version(image_id, version)
         return record, current
@@ -278,8 +279,8 @@ class Versions:
     def _landed(self, record: Record) -> Record | Tombstone:
         """Put its own record, and what the image is now; returns that. Of a failure nothing stays, unless it landed."""
         try:
-            self._put_own(record)
-            return self._made_current(record)
+            self._current.put_own(record)
+            return self._current.settle(record)
         except BaseException as error:
             try:
                 what_is = self._contents.what_is(record.image_id)
@@ -298,37 +299,11 @@ class Versions:
             self._delete_version(record.image_id, record.version)
             if self._contents.what_is(record.image_id) == record:
                 nothing = Tombstone(image_id=record.image_id, version=0, purged_at="")
-                right, _ = self._right(nothing)
+                right, _ = self._current.right_now(nothing)
                 if right is nothing:
                     self._store.delete(keys.record(record.image_id))
                 else:
-                    self._put(keys.record(record.image_id), right)
-
-    def _made_current(self, mine: Record | Tombstone) -> Record | Tombstone:
-        """See to it that the image is what it is right to be, now that there is ``mine``; returns that.
-
-        Looks again, as all others do, after each put.
-        """
-        while True:
-            right, what_is = self._right(mine)
-            if what_is == right:
-                return right
-            self._put(keys.record(mine.image_id), right)
-            if isinstance(mine, Record) and not self._store.exists(mine.origin_key):  # purged before that put
-                mine = Tombstone(image_id=mine.image_id, version=mine.version, purged_at=_now())
-
-    def _right(self, mine: Record | Tombstone) -> tuple[Record | Tombstone, Record | Tombstone | None]:
-        """Of all that there is the highest number, of equal ones the tombstone; and what the image is said to be."""
-        what_is = self._contents.what_is(mine.image_id)
-        if isinstance(what_is, Tombstone) and what_is.version >= mine.version:
-            mine = what_is
-        for number in sorted(self._contents.numbers(mine.image_id), reverse=True):
-            if number <= mine.version:
-                break
-            with suppress(BadRecord):
-                if (later := self._records.read_now(mine.image_id, number)) is not None:
-                    return later, what_is
-        return mine, what_is
+                    self._current.put(keys.record(record.image_id), right)
 
     def _sweep(self, image_id: str, what_is: Record | Tombstone | None, numbers: Iterable[int]) -> None:
         """Delete what killed stores and purges have left, once it is certain that they are dead."""
@@ -344,21 +319,6 @@ class Versions:
         until = time.monotonic() + _SETTLE_SECONDS
         while self._contents.is_claimed(image_id, version) and time.monotonic() < until:
             time.sleep(_POLL)
-
-    def _put(self, key: str, what: Record | Tombstone) -> None:
-        """Say what an image is; of a private one only that, where anybody may read."""
-        said: Record | Tombstone | Pointer = what
-        if isinstance(what, Record) and what.private:
-            said = Pointer(image_id=what.image_id, version=what.version)
-        self._store.put(key, said.to_json(), "application/json", cache_control="no-cache")
-
-    def _put_own(self, record: Record) -> None:
-        """Put the record of a version beside it; the first one's is what the image is, unless it is private."""
-        if record.private:
-            own = keys.record(record.image_id, record.version, private=True)
-            put(self._store, record, own, record.to_json(), "application/json")
-        if record.version > 1:
-            self._put(keys.record(record.image_id, record.version), record)
 
     def _delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -376,7 +336,7 @@ class Versions:
             height=prepared.height,
             length=len(prepared.data),
             sha256=hashlib.sha256(prepared.data).hexdigest(),
-            stored_at=_now(),
+            stored_at=now(),
             source=source,
             frames=prepared.frames,
             transparent=prepared.transparent,
@@ -387,7 +347,3 @@ class Versions:
             recipe=self._recipe,
             private=private,
         )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()

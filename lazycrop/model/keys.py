@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from uuid import UUID
 
 from lazycrop.errors import BadImageId
 
@@ -51,6 +52,10 @@ _NAME = re.compile(
 )
 
 
+ImageId = str | int | UUID
+"""An image id as users give it."""
+
+
 def check_image_id(image_id: str) -> str:
     """Return ``image_id`` as it is, or raise :class:`~lazycrop.errors.BadImageId`.
 
@@ -68,6 +73,20 @@ def check_image_id(image_id: str) -> str:
         if _RESERVED.fullmatch(segment):
             raise BadImageId(f"The image id {image_id!r} uses the reserved name {segment!r}; choose another one.")
     return image_id
+
+
+def read_image_id(image_id: object) -> str:
+    """An image id as users have it: a text, or the number or UUID of a row.
+
+    Raises :class:`~lazycrop.errors.BadImageId`.
+    """
+    if isinstance(image_id, bool) or not isinstance(image_id, str | int | UUID):
+        raise BadImageId(f"The image id is {_a(image_id)}; it is a text, a whole number or a UUID.")
+    return check_image_id(str(image_id))
+
+
+def _a(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def folder(image_id: str, version: int | None, private: bool = False) -> str:
