@@ -211,7 +211,7 @@ class S3Store:
             if status == 412 and action == "put":
                 raise _AlreadyThere from None
             if status in _REFUSALS and action == "put":
-                raise _Refused(unavailable(action, key, error), code) from None
+                raise _Refused(str(unavailable(action, key, error)), code) from error
             if status in (404, 410) and action != "put" and code != "NoSuchBucket":
                 raise MissingObject("The store has no such object.") from None
             # Who may not list a bucket is not told what is missing in it. A HEAD has no body, hence no better code.
@@ -221,8 +221,8 @@ class S3Store:
             raise unavailable(action, key, error) from error
         except Exception as error:  # BotoCoreError, and those that belong to no family, as of an answer that is no XML
             if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
-                raise unavailable(action, key, TimeoutError(str(error))) from None
-            raise unavailable(action, key, error) from None
+                raise unavailable(action, key, error) from TimeoutError(str(error))
+            raise unavailable(action, key, error) from error
 
     def _warn_of_conditions(self, refused: Exception) -> None:
         if self.conditional_puts is not False:
@@ -293,9 +293,8 @@ class _AlreadyThere(LazyCropError):
 class _Refused(StoreUnavailable):
     """The server refuses this put as it was asked for. ``is_conflict``: somebody else puts it just now; ask again."""
 
-    def __init__(self, error: StoreUnavailable, code: str) -> None:
-        super().__init__(*error.args)
-        self.__cause__ = error.__cause__
+    def __init__(self, sentence: str, code: str) -> None:
+        super().__init__(sentence)
         self.is_conflict = code == "ConditionalRequestConflict"
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 
 from lazycrop.caches.contract import KeyValue
 from lazycrop.concurrency.pool import Pool
@@ -61,9 +62,7 @@ def check_store(store: Store, *, seconds: float = 60) -> None:
 
 def _its_repr_names_its_place(store: Store, folder: str) -> None:
     before = repr(store)
-    _expect(
-        type(store).__repr__ is not object.__repr__, "repr(store) names its place; its class has a __repr__ of its own"
-    )
+    _expect(type(store).__repr__ is not object.__repr__, "repr(store) names its place, by a __repr__ of its class")
     store.put(f"{folder}200x100.jpg", b"data", _TEXT)
     _expect(repr(store) == before, "repr(store) stays the same, whatever is put into it")
 
@@ -105,11 +104,11 @@ def _one_of_many_is_new(store: Store, folder: str) -> None:
 def _missing_is_missing(store: Store, folder: str) -> None:
     store.put(f"{folder}there/origin.jpg", b"data", _TEXT)
     for key in (f"{folder}none.jpg", f"{folder}none/origin.jpg", f"{folder}there", f"{folder}there/origin.jpg/below"):
-        _expect(_error(lambda key=key: store.exists(key)) is None, "exists answers for a missing object")
+        _expect(_error(partial(store.exists, key)) is None, "exists answers for a missing object")
         _expect(not store.exists(key), "a missing object does not exist")
-        for read in (lambda key=key: store.get(key, _LIMIT), lambda key=key: store.open(key)):
+        for read in (partial(store.get, key, _LIMIT), partial(store.open, key)):
             _expect(isinstance(_error(read), MissingObject), "get and open raise MissingObject for a missing object")
-        _expect(_error(lambda key=key: store.delete(key)) is None, "to delete what is missing is fine")
+        _expect(_error(partial(store.delete, key)) is None, "to delete what is missing is fine")
     _expect(store.exists(f"{folder}there/origin.jpg"), "to delete what is missing leaves other objects alone")
 
 
