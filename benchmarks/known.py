@@ -27,7 +27,7 @@ ROUNDS = 300
 
 def fill(folder: Path, count: int, photo: Path) -> None:
     """Store ``count`` derivatives, 100 an image. The images are links to one, and so are all sizes: it is quick."""
-    from lazycrop import LazyCrop, Request
+    from lazycrop import LazyCrop
     from lazycrop.model.records import record_key
 
     images = LazyCrop(store=str(folder), sizes="any", broker="inline")

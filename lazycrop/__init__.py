@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from lazycrop.http.answers import Answer as Answer
     from lazycrop.http.requests import Request as Request
     from lazycrop.http.requests import mount as mount
+    from lazycrop.images import LazyCrop as LazyCrop
     from lazycrop.keywords import Settings as Settings
     from lazycrop.markup import Helpers as Helpers
     from lazycrop.model.records import Record as Record
     from lazycrop.model.sizes import Size as Size
     from lazycrop.queues.contract import Queue as Queue
-    from lazycrop.service import LazyCrop as LazyCrop
     from lazycrop.settings import Config as Config
     from lazycrop.stores.contract import Opened as Opened
     from lazycrop.stores.contract import Store as Store
@@ -71,7 +71,7 @@ _HOMES = {
     "ImageError": "errors",
     "ImageTooLarge": "errors",
     "KeyValue": "caches.contract",
-    "LazyCrop": "service",
+    "LazyCrop": "images",
     "LazyCropError": "errors",
     "MethodNotAllowed": "errors",
     "Middleware": "wsgi",

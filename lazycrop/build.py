@@ -72,7 +72,7 @@ def build(config: Config) -> Parts:
         jobs.queue  # An application's own broker knows the actors from the start.
     return Parts(
         policy=policy,
-        access=Access(policy, config.policy.secret),
+        access=Access(policy, config.policy),
         store=store,
         state=state,
         records=records,

@@ -55,6 +55,9 @@ class Settings(TypedDict, total=False):
     snap: bool
     """Redirect a size off the list to the smallest one on it that covers it with the same fit, instead of 404."""
 
+    private: bool
+    """Whether images are stored so that only signed URLs show anything of them."""
+
     secret: Sequence[str]
     """Keys that sign URLs, one a line: the first signs, all are accepted."""
 
@@ -63,6 +66,10 @@ class Settings(TypedDict, total=False):
 
     answer: str
     """``redirect`` to stored sizes where there is a public URL, or ``stream`` them."""
+
+    private_answer: str
+    """What is answered for what is stored of a private image, or at a URL that expires: ``stream`` it, or ``presign``:
+    redirect to a URL of the store that is as short-lived. Stores that have none are streamed."""
 
     max_age: int
     """Seconds that a browser may keep the answer of a URL without a version."""

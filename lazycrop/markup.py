@@ -10,11 +10,11 @@ from html import escape
 from typing import Any
 
 from lazycrop.errors import BadImageId, BadRequest, NotAllowed, StoreUnavailable, UnknownImage
+from lazycrop.images import LazyCrop
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.model.keys import ImageId, read_image_id
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Asks, Size
-from lazycrop.service import LazyCrop
 
 # For 3x the bytes would double again, and hardly anybody sees it.
 _DENSITIES = (1, 2)
@@ -164,7 +164,7 @@ class Helpers:
         record = self._record(image_id, version)
         img = self._img(record, record.format if record else AUTO, offer, placeholder, {"alt": alt, **attributes})
         config = self._images.config
-        formats = formats or [format for format in config.answers.auto_formats if format in config.policy.formats]
+        formats = formats or config.offered_formats
         sources = "".join(self._source(record, format, offer) for format in formats if record)
         return Html(f"<picture>{sources}{img}</picture>")
 

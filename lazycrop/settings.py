@@ -80,6 +80,11 @@ class Config(ServiceSettings):
     download: DownloadSettings
 
     @property
+    def offered_formats(self) -> list[str]:
+        """What `.auto` may choose, best first: no format that may not be asked for."""
+        return [format for format in self.answers.auto_formats if format in self.policy.formats]
+
+    @property
     def changed(self) -> dict[str, Any]:
         """The settings that are not their defaults, by name: ``LazyCrop(**config.changed)`` is the same again."""
         values = {**vars(self), **{name: value for section in _sections(self) for name, value in vars(section).items()}}

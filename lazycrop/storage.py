@@ -32,13 +32,13 @@ from lazycrop.concurrency.forks import Lock
 from lazycrop.errors import BadRequest, BadSize, ConfigurationError
 from lazycrop.http.answers import STATUS_LINES, Answer
 from lazycrop.http.requests import Request
+from lazycrop.images import LazyCrop
 from lazycrop.library.jobs import STORE
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES
 from lazycrop.model.keys import ImageId, read_image_id
 from lazycrop.model.sizes import Size
 from lazycrop.queues.brokers import Budget
 from lazycrop.queues.contract import Message, Queue, QueueSettings
-from lazycrop.service import LazyCrop
 from lazycrop.sources.given import Given
 from lazycrop.wsgi import Stream
 
@@ -89,7 +89,7 @@ class S3ImageStorage:
         """Say where objects are. ``credentials``: ``access_key`` and ``secret_key``; empty for boto3's own search.
 
         ``base_url``: where anybody can fetch the bucket's objects. ``base_path``: of all keys. ``settings``: any other
-        setting of :class:`~lazycrop.service.LazyCrop`; by default any size may be asked for, up to ``max_edge``.
+        setting of :class:`~lazycrop.images.LazyCrop`; by default any size may be asked for, up to ``max_edge``.
         """
         path = base_path.strip("/")
         self._settings |= {
@@ -129,7 +129,7 @@ class S3ImageStorage:
     def store_origin(self, source: Given, bound: str = "4000x4000") -> str:
         """Store the image from a URL (a text), a Path, bytes or a file object; return the URL of the stored origin.
 
-        Raises what :meth:`lazycrop.service.LazyCrop.store_origin` does.
+        Raises what :meth:`lazycrop.images.LazyCrop.store_origin` does.
         """
         return self.images.store_origin(self.image_id, source, bound).url
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dramatiq
 
 from lazycrop.errors import ConfigurationError
+from lazycrop.images import LazyCrop
 from lazycrop.queues.brokers import BrokerQueue
-from lazycrop.service import LazyCrop
 
 images = LazyCrop.from_env()
 

@@ -9,7 +9,7 @@ from lazycrop.access.policy import CLOSED
 from lazycrop.errors import ConfigurationError
 from lazycrop.http.answers import STATUS_LINES, Answer
 from lazycrop.http.requests import Request, is_plain
-from lazycrop.service import LazyCrop
+from lazycrop.images import LazyCrop
 from lazycrop.settings import PREFIX, check_prefix, from_mapping, with_file
 
 if TYPE_CHECKING:

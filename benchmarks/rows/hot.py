@@ -54,7 +54,7 @@ def _environ(path: str) -> dict[str, Any]:
 
 def _in_process(plan: Plan) -> tuple[float, float]:
     """µs that a foreign request takes over the bare application, and that a hot redirect takes."""
-    from lazycrop import LazyCrop, Request, Middleware
+    from lazycrop import LazyCrop, Middleware, Request
 
     def start_response(status: str, headers: list[tuple[str, str]]) -> None:
         pass

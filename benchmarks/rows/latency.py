@@ -47,10 +47,10 @@ def _ways(plan: Plan, s3: S3, proxy: FaultProxy, added: float) -> dict[str, floa
     def images() -> Any:
         return LazyCrop(
             store=f"s3://{s3.bucket}/latency",
-            endpoint_url=f"http://{proxy.address}",
-            region=s3.region,
-            access_key=s3.access_key,
-            secret_key=s3.secret_key,
+            s3_endpoint_url=f"http://{proxy.address}",
+            s3_region=s3.region,
+            s3_access_key=s3.access_key,
+            s3_secret_key=s3.secret_key,
             sizes="any",
             broker=Taking(),
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lazycrop.access.policy import Policy
+from lazycrop.access.policy import Policy, PolicySettings
 from lazycrop.access.signing import Signer
 from lazycrop.errors import ConfigurationError, Forbidden, LazyCropError, NotAllowed
 from lazycrop.model.derivatives import Derivative
+from lazycrop.model.records import Record
 from lazycrop.model.urls import Asked
 
 
@@ -28,9 +29,12 @@ class Snapped:
 class Access:
     """What policy lists anybody may ask for; what else, only with a signature."""
 
-    def __init__(self, policy: Policy, secret: tuple[str, ...]) -> None:
+    def __init__(self, policy: Policy, settings: PolicySettings) -> None:
         self._policy = policy
-        self._signer = Signer(secret) if secret else None
+        self._private = settings.private
+        self._signer = Signer(settings.secret) if settings.secret else None
+        if settings.private:
+            self.is_private(True)
 
     @property
     def closed(self) -> bool:
@@ -49,15 +53,27 @@ class Access:
             return Snapped(nearest)
         raise self._refusal(derivative)
 
-    def ticket(self, derivative: Derivative, expires: int | None = None) -> str:
-        """The query string with which this may be asked for, until ``expires`` (Unix time) when given; mostly empty.
+    def admit(self, record: Record, decision: Allowed) -> None:
+        """May it be asked for of this image, too? Raises :class:`~lazycrop.errors.Forbidden`."""
+        if record.private and not decision.signed:
+            raise Forbidden("This image is private; take its URL as the application gives it.")
 
-        Raises :class:`~lazycrop.errors.NotAllowed`, and ConfigurationError where nothing can expire.
+    def is_private(self, wanted: bool | None) -> bool:
+        """Is an image to be private that is stored so? None is as the settings say. Raises ConfigurationError."""
+        private = self._private if wanted is None else wanted
+        if private and self._signer is None:
+            raise ConfigurationError("Private images are asked for by signed URLs only: set 'secret'.")
+        return private
+
+    def ticket(self, derivative: Derivative, expires: int | None = None, private: bool = False) -> str:
+        """The query string with which this may be asked for; mostly empty.
+
+        ``expires``: until when (Unix time). ``private``: the image is. Raises :class:`~lazycrop.errors.NotAllowed`, and ConfigurationError where nothing can expire.
         """
         self._policy.check(derivative)
         if expires is not None and self._signer is None:
             raise ConfigurationError("A URL that expires has to be signed: set 'secret'.")
-        if self._signer and (expires is not None or not self._policy.lists(derivative)):
+        if self._signer and (expires is not None or private or not self._policy.lists(derivative)):
             return self._signer.sign(derivative, expires)
         if not self._policy.lists(derivative) and self._nearest(derivative) is None:
             raise self._refusal(derivative)

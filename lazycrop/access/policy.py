@@ -45,6 +45,7 @@ class PolicySettings:
         False,
         "Redirect a size off the list to the smallest one on it that covers it with the same fit, instead of 404.",
     )
+    private: bool = option(False, "Whether images are stored so that only signed URLs show anything of them.")
     secret: tuple[str, ...] = option(
         (), "Keys that sign URLs, one a line: the first signs, all are accepted.", secret=True
     )

@@ -31,10 +31,10 @@ from lazycrop.caches.layered import ping
 from lazycrop.caches.memcached import Memcached
 from lazycrop.errors import BadRequest, LazyCropError, NotFound
 from lazycrop.http import answers
+from lazycrop.images import LazyCrop
 from lazycrop.options import default_of
 from lazycrop.playground import DEMO, demo_app
 from lazycrop.queues.contract import EMBEDDED, INLINE
-from lazycrop.service import LazyCrop
 from lazycrop.wsgi import Middleware, send
 
 try:

@@ -1,10 +1,16 @@
-"""What must not outlive a fork: locks, semaphores, sockets and threads that a child inherits without their owners."""
+"""What must not outlive a fork: locks, semaphores, sockets and threads that a child inherits without their owners.
+
+Nor may locks outlive gevent's patching of a process: a greenlet that waits for one of before stops all others, the one
+that would free it too. ``gunicorn -k gevent --preload`` patches after the application was loaded, and after the fork.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
+from importlib import import_module
 from typing import Protocol
 
 
@@ -18,14 +24,31 @@ _owners: weakref.WeakSet[Owner] = weakref.WeakSet()
 
 
 def renew(owner: Owner) -> None:
-    """Have ``owner.after_fork()`` called in every forked child for as long as the owner lives, and once now."""
+    """Have ``owner.after_fork()`` called in every forked child for as long as the owner lives, and once now.
+
+    It is called as well when gevent has patched this process, if gevent was loaded by then or at the fork.
+    """
     owner.after_fork()
     _owners.add(owner)
+    _heed_gevent()
 
 
 def _renew_all() -> None:
+    _heed_gevent()
     for owner in list(_owners):
         owner.after_fork()
+
+
+def _heed_gevent() -> None:
+    if "gevent" in sys.modules:
+        subscribers = import_module("gevent.events").subscribers
+        if _patched not in subscribers:
+            subscribers.append(_patched)
+
+
+def _patched(event: object) -> None:
+    if type(event).__name__.startswith("GeventDidPatch"):  # Zope tells all of its own events, too.
+        _renew_all()
 
 
 # Once a process: what is registered here can never be taken back (Python has no such call).

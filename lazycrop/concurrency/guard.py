@@ -31,6 +31,7 @@ class Guard:
     the caller's thread, of what keeps ``seconds`` by itself. ``rest_seconds``: how long the other side is left alone
     after it was ill; 0 never. ``is_ill``: whether an error says so. A call that was waited for in vain for ``patience``
     seconds (``seconds`` when not given) says so too; one that was given less of the request's time does not.
+    ``is_fault``: whether an error is one to tell of, though no reason to rest. Any other error is an answer.
 
     The log has one warning when a fault begins and one line when it is over, however many calls fail in between.
     """
@@ -45,6 +46,7 @@ class Guard:
         rest_seconds: float,
         patience: float | None = None,
         is_ill: Illness = lambda error: True,
+        is_fault: Illness = lambda error: False,
     ) -> None:
         self.name = name
         self._log = log
@@ -52,12 +54,13 @@ class Guard:
         self._rest_seconds = rest_seconds
         self._patience = 0.9 * min(seconds, seconds if patience is None else patience)
         self._is_ill = is_ill
-        self._pool = Pool(f"lazycrop-{name.split()[0]}", threads) if threads else None
+        self._is_fault = is_fault
+        self._pool = Pool(f"lazycrop-{name.removeprefix('the ').split()[0]}", threads) if threads else None
         renew(self)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
-        self._rests_until = 0.0
+        self._rests_until = self._failed_at = self._answered_at = 0.0
         self._is_faulty = False
 
     @property
@@ -79,57 +82,76 @@ class Guard:
         """
         if not self.ready:
             raise Resting(f"{self.name} did not answer a moment ago")
+        began = time.monotonic()
         if self._pool is None:
-            return lambda: self._watched(do)
+            return lambda: self._watched(do, time.monotonic())
         wait = left(self._seconds if seconds is None else seconds)
         if not wait:
             raise TimeoutError("the request's time was over before it was asked")
-        until = time.monotonic() + wait
-        future = self._pool.submit(do)
-        return lambda: self._watched(lambda: self._result(future, wait, until))
+        future = self._pool.submit(lambda: _contained(do))
+        return lambda: self._watched(lambda: self._result(future, began, wait), began)
 
     def close(self) -> None:
         """End its threads once they have done what they were given."""
         if self._pool is not None:
             self._pool.close()
 
-    def _result(self, future: Future[T], wait: float, until: float) -> T:
+    def _result(self, future: Future[T], began: float, wait: float) -> T:
         try:
-            return future.result(max(0.0, until - time.monotonic()))
+            return future.result(max(0.0, began + wait - time.monotonic()))
         except TimeoutError:
-            if future.done():  # then it is the call's own, or came in the last moment
+            # A future that is done has the call's own TimeoutError, or was done in the last moment.
+            if not future.cancel() and future.done():
                 return future.result()
-            reason = "all its threads stayed taken" if future.cancel() else "no answer"
-            kind = TimeoutError if wait >= self._patience else _Busy
-            raise kind(f"{reason} within {wait:.1f} s") from None
+            is_queued = future.cancelled()
+            reason = "all its threads stayed taken" if is_queued else "no answer"
+            is_busy = wait < self._patience or (is_queued and self._answered_at > began)
+            raise (_Busy if is_busy else TimeoutError)(f"{reason} within {wait:.1f} s") from None
 
-    def _watched(self, do: Callable[[], T]) -> T:
+    def _watched(self, do: Callable[[], T], began: float) -> T:
         try:
             result = do()
         except _Busy:
             raise
         except Exception as error:
             if isinstance(error, TimeoutError) or self._is_ill(error):
-                self._fault(error)
+                self._fault(error, self._rest_seconds)
+            elif self._is_fault(error):
+                self._fault(error, 0.0)
+            else:
+                self._answered(began)
             raise
-        if self._is_faulty:
-            self._recover()
+        self._answered(began)
         return result
 
-    def _fault(self, error: Exception) -> None:
+    def _fault(self, error: Exception, rest: float) -> None:
         with self._lock:
-            self._rests_until = time.monotonic() + self._rest_seconds
+            self._failed_at = time.monotonic()
+            self._rests_until = max(self._rests_until, self._failed_at + rest)
             is_new, self._is_faulty = not self._is_faulty, True
         level = logging.WARNING if is_new else logging.DEBUG
         reason = error.__cause__ or error  # What clients are told has no reasons.
-        rest = f" and is left alone for {self._rest_seconds:g} s at a time" if self._rest_seconds else ""
-        self._log.log(level, "%s failed%s: %r", self.name, rest, reason)
+        alone = f" and is left alone for {rest:g} s at a time" if rest else ""
+        self._log.log(level, "%s failed%s: %r", self.name, alone, reason)
 
-    def _recover(self) -> None:
+    def _answered(self, began: float) -> None:
+        self._answered_at = time.monotonic()
+        if not self._is_faulty or began < self._failed_at:  # A call of before the fault does not say that it is over.
+            return
         with self._lock:
             was_faulty, self._is_faulty = self._is_faulty, False
         if was_faulty:
             self._log.warning("%s answers again", self.name)
+
+
+def _contained(do: Callable[[], T]) -> T:
+    """What ends a thread or the process (SystemExit) is to end nobody else's who waits for the call."""
+    try:
+        return do()
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"the call was ended by {error!r}") from error
 
 
 class _Busy(TimeoutError):

@@ -5,11 +5,11 @@ All of them are daemons, so that none that hangs holds up the end of the process
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import copy_context
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from lazycrop.concurrency.forks import renew
@@ -37,7 +37,8 @@ class Pool:
         self._forget()
 
     def _forget(self) -> None:
-        self._calls: SimpleQueue[_Run | None] = SimpleQueue()
+        # Not imported by its name: gevent puts another one in its place, and may come later.
+        self._calls: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._started = 0
 
@@ -81,7 +82,7 @@ class Pool:
         return True
 
 
-def _work(calls: SimpleQueue[_Run | None], idle: threading.Semaphore) -> None:
+def _work(calls: queue.SimpleQueue[_Run | None], idle: threading.Semaphore) -> None:
     while (run := calls.get()) is not None:
         run(idle.release)
         del run  # and what it refers to

@@ -39,6 +39,8 @@ class SingleFlight(Generic[T]):
             try:
                 return flight.result(seconds), False
             except TimeoutError:
+                if flight.done():  # then it is the leader's own, or came in the last moment
+                    return flight.result(), False
                 raise Overloaded("This picture is still being made; ask again in a moment.") from None
         try:
             made = make()

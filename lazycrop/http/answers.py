@@ -23,7 +23,7 @@ _SECURITY = (
     ("Content-Security-Policy", "default-src 'none'; sandbox"),
 )
 # Until the small format is stored, so that its readers come back for it.
-_SOON = "public, max-age=60"
+_SOON = 60
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 STATUS_LINES = {status: f"{status} {reason}" for status, reason in _REASONS.items()}
 _MAX_AGE = re.compile("max-age=([0-9]+)")
@@ -34,6 +34,11 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class AnswerSettings:
     redirect_status: int = option(301, "The status of a redirect to a stored size: 301, 302, 303, 307 or 308.")
     answer: str = option("redirect", "`redirect` to stored sizes where there is a public URL, or `stream` them.")
+    private_answer: str = option(
+        "stream",
+        "What is answered for what is stored of a private image, or at a URL that expires: `stream` it, or `presign`: "
+        "redirect to a URL of the store that is as short-lived. Stores that have none are streamed.",
+    )
     max_age: int = option(86_400, "Seconds that a browser may keep the answer of a URL without a version.")
     auto_formats: tuple[str, ...] = option(
         ("avif", "webp"), "What `.auto` may choose when Accept names it, best first; else the origin's own kind."
@@ -45,6 +50,8 @@ class AnswerSettings:
     def __post_init__(self) -> None:
         if self.answer not in ("redirect", "stream"):
             raise ConfigurationError(f"'answer' is {self.answer!r}; it is 'redirect' or 'stream'.")
+        if self.private_answer not in ("stream", "presign"):
+            raise ConfigurationError(f"'private_answer' is {self.private_answer!r}; it is 'stream' or 'presign'.")
         for name in ("auto_formats", "slow_formats"):
             for format in getattr(self, name):
                 if format not in CONTENT_TYPES:
@@ -120,7 +127,7 @@ class Freshness:
     """What every cacheable answer of one URL says of itself.
 
     ``etag``: quoted. ``varies``: the format was chosen by Accept. ``brief``: a better format is being made.
-    ``expires``: when the URL does, in Unix time; nobody is to keep the answer for longer.
+    ``private``: no cache that others use may keep it. ``expires``: when the URL does, in Unix time; nobody is to keep the answer for longer.
     """
 
     etag: str
@@ -129,17 +136,25 @@ class Freshness:
     max_age: int
     varies: bool = False
     brief: bool = False
+    private: bool = False
     expires: int | None = None
 
-    def headers(self) -> list[tuple[str, str]]:
+    @property
+    def _seconds(self) -> int:
+        """How long the client may keep it."""
         if self.brief:
-            control = _SOON
-        elif self.expires is not None:
-            control = f"private, max-age={max(0, min(self.max_age, self.expires - int(time.time())))}"
-        elif self.versioned:
+            return _SOON
+        if self.expires is not None:
+            return max(0, min(self.max_age, self.expires - int(time.time())))
+        return self.max_age
+
+    def headers(self) -> list[tuple[str, str]]:
+        if self.private or self.expires is not None:
+            control = f"private, max-age={self._seconds}"
+        elif self.versioned and not self.brief:
             control = IMMUTABLE
         else:
-            control = f"public, max-age={self.max_age}"
+            control = f"public, max-age={self._seconds}"
         headers = [
             ("Cache-Control", control),
             ("ETag", self.etag),

@@ -37,17 +37,18 @@ class Contents:
 
     def numbers(self, image_id: str) -> set[int]:
         """The versions of which anything is there."""
-        place, what_is = keys.folder(image_id, 1), keys.record(image_id)
         found = set()
-        for name in self._store.list(place):
-            number = keys.version_of(name[len(place) :]) if name.endswith("/") else 1
-            if number is not None and name != what_is:
-                found.add(number)
+        for place in (keys.folder(image_id, 1), keys.folder(image_id, 1, private=True)):
+            for name in self._store.list(place):
+                number = keys.version_of(name[len(place) :]) if name.endswith("/") else 1
+                if number is not None and name != keys.record(image_id):
+                    found.add(number)
         return found
 
     def objects(self, image_id: str, version: int) -> list[str]:
-        """What is in the folder of a version, but for what says what the image is."""
-        names = self._store.list(keys.folder(image_id, version))
+        """What is in the folders of a version, but for what says what the image is."""
+        places = [keys.folder(image_id, version, private) for private in (False, True)]
+        names = [name for place in places for name in self._store.list(place)]
         return [name for name in names if not name.endswith("/") and name != keys.record(image_id)]
 
     def is_claimed(self, image_id: str, version: int) -> bool:

@@ -114,7 +114,7 @@ class Maker:
         assert derivative.size is not None
         with measure("fetch"):
             source = self._origins.begin_reading(record, derivative.size)
-            if self._store.exists(derivative.key):
+            if self._store.exists(found.key):
                 return None
             data = source()
         return self._renders.size(derivative, record, data, left(self._config.render_wait_seconds))

@@ -9,6 +9,7 @@ from lazycrop.model import keys
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Size
 from lazycrop.pictures.render import best_source
+from lazycrop.stores.contract import Store
 from lazycrop.stores.guarded import Guarded
 
 
@@ -54,10 +55,17 @@ class Origins:
 
     def url(self, record: Record) -> str:
         """Where the origin can be fetched: absolute where the store has a URL, else the path of the application's."""
-        key = record.origin_key
-        return self._store.url(key) or f"{self._prefix}/{key}"
+        url = None if record.private else self._store.url(record.origin_key)
+        return url or f"{self._prefix}/{keys.origin(record.image_id, record.version, record.format)}"
 
-    def exists(self, image_id: str, version: int) -> bool:
+    def exists(self, image_id: str, version: int, private: bool) -> bool:
         """Is there an origin of this version, whatever the records say? Blocks for the store."""
-        place = keys.folder(image_id, version)
+        place = keys.folder(image_id, version, private)
         return any(key.startswith(f"{place}origin.") for key in self._store.list(place))
+
+
+def put(store: Store, record: Record, key: str, data: bytes, content_type: str, *, new: bool = False) -> bool:
+    """Put an object of an image: that of a private one so that nobody else can read it."""
+    if record.private:
+        return store.put(key, data, content_type, cache_control="private, no-store", new=new, private=True)
+    return store.put(key, data, content_type, new=new)

@@ -20,7 +20,7 @@ from lazycrop.library.origins import Origins
 from lazycrop.library.state import Hot, Known, State
 from lazycrop.model import keys, records
 from lazycrop.model.derivatives import AUTO, Derivative
-from lazycrop.model.records import Record, Tombstone
+from lazycrop.model.records import Pointer, Record, Tombstone
 from lazycrop.stores.contract import Store
 
 _RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
@@ -48,6 +48,11 @@ class Found:
     stored: bool
     hot: Hot | None
     quarantined: bool
+
+    @property
+    def key(self) -> str:
+        """Of the object in the store."""
+        return self.record.key_of(self.derivative)
 
     @property
     def etag(self) -> str:
@@ -133,9 +138,12 @@ class Records:
     def whoever_is(self, image_id: str, version: int | None = None) -> Record | Tombstone | None:
         """What lies where this image is said to be, whosever it is."""
         try:
-            return _parsed(self._store.get(keys.record(image_id, version), _RECORD_LIMIT))
+            found = _parsed(self._store.get(keys.record(image_id, version), _RECORD_LIMIT))
+            if isinstance(found, Pointer):
+                found = _parsed(self._store.get(keys.record(image_id, found.version, private=True), _RECORD_LIMIT))
         except MissingObject:
             return None
+        return None if isinstance(found, Pointer) else found
 
     def with_url(self, record: Record) -> Record:
         return replace(record, url=self._origins.url(record))

@@ -9,11 +9,12 @@ from typing import Any
 from lazycrop.access.policy import Policy
 from lazycrop.errors import BadRequest
 from lazycrop.events import Events, Stored
-from lazycrop.library.origins import Origins
+from lazycrop.library.origins import Origins, put
 from lazycrop.library.records import Records
 from lazycrop.library.renders import Renders
 from lazycrop.library.state import State
 from lazycrop.library.versions import Versions
+from lazycrop.model import keys
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.model.records import Record
 from lazycrop.stores.contract import Store
@@ -59,13 +60,12 @@ class Storing:
         self._policy.check(derivative)
         record = self._records.read_now(derivative.image_id, derivative.version)
         if record is None:  # Purged or replaced since it was asked for, perhaps after an earlier try had put it.
-            if not self._origins.exists(derivative.image_id, derivative.version or 1):
-                self._store.delete(derivative.key)
+            self._clear(derivative)
             return
         recipe = self._put(derivative, record)
         now = self._records.read_now(derivative.image_id, derivative.version)
         if now is None or now.tag != record.tag:
-            self._store.delete(derivative.key)
+            self._store.delete(record.key_of(derivative))
             self._state.unmark(derivative)
         else:
             self._state.mark_stored(derivative, record.tag, recipe)
@@ -79,13 +79,22 @@ class Storing:
         """Put it unless it is there; returns the recipe of the object."""
         hot = self._state.hot(derivative, record.tag)
         data = hot.data if hot else None
-        if data is None and not self._store.exists(derivative.key):
+        key = record.key_of(derivative)
+        if data is None and not self._store.exists(key):
             data = self._rendered(derivative, record)
-        if data is not None and self._store.put(derivative.key, data, CONTENT_TYPES[derivative.format], new=True):
+        if data is not None and put(self._store, record, key, data, CONTENT_TYPES[derivative.format], new=True):
             logger.info("stored %s, %d bytes", derivative.key, len(data))
             self._events.tell(Stored(record.image_id, record.version, derivative.key, length=len(data)))
             return self._recipes[derivative.format]
         return self._records.recipe_of_stored(derivative, record)
+
+    def _clear(self, derivative: Derivative) -> None:
+        """Delete what an earlier try may have put, unless its image is only not the current one any more."""
+        version = derivative.version or 1
+        for private in (False, True):
+            if not self._origins.exists(derivative.image_id, version, private):
+                size, format = derivative.size, derivative.format
+                self._store.delete(keys.derivative(derivative.image_id, version, size, format, private))
 
     def _rendered(self, derivative: Derivative, record: Record) -> bytes:
         assert derivative.size is not None

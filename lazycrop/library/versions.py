@@ -40,13 +40,13 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 
-from lazycrop.errors import BadRecord, BadRequest, StoreUnavailable
+from lazycrop.errors import BadRequest, StoreUnavailable, UnknownImage
 from lazycrop.events import Events, Purged, Replaced, Stored
 from lazycrop.library.contents import Contents
-from lazycrop.library.origins import Origins
+from lazycrop.library.current import Current, now
+from lazycrop.library.origins import Origins, put
 from lazycrop.library.records import Records
 from lazycrop.library.renders import Renders
 from lazycrop.library.state import State
@@ -85,6 +85,7 @@ class Versions:
         self._state = state
         self._records = records
         self._contents = Contents(store, records)
+        self._current = Current(store, records, self._contents)
         self._origins = origins
         self._renders = renders
         self._events = events
@@ -93,15 +94,46 @@ class Versions:
         self._recipe = recipe
         self._lease_seconds = lease_seconds
 
-    def store(self, image_id: str, data: bytes, source: str, bound: tuple[int, int], focal: Focal) -> Record:
+    def store(
+        self, image_id: str, data: bytes, source: str, bound: tuple[int, int], focal: Focal, private: bool
+    ) -> Record:
         """Store the image in ``data``; returns its record when everything of it is stored. Blocks for all of that.
 
         ``source``: in a word where it is from. ``bound``: width and height in pixels that it is shrunk to.
         """
         work = partial(prepare, data, bound, self._limits, self._ingest, focal=focal, reserve=self._renders.memory.use)
         prepared = self._renders.run(work, _RENDER_WAIT)
+        return self._store_prepared(image_id, prepared, source, private)
+
+    def set_private(self, image_id: str, private: bool) -> Record:
+        """Make an image private, or public: a new version of the same picture, after which the former ones go."""
+        record = self._records.read_now(image_id)
+        if record is None:
+            raise UnknownImage(f"There is no image {image_id!r}.")
+        if record.private == private:
+            return self._records.with_url(record)
+        copies = [(one, self._store.get(record.mezzanine_key(one), 2 * one.length)) for one in record.mezzanines]
+        prepared = Prepared(
+            data=self._origins.read(record),
+            format=record.format,
+            width=record.width,
+            height=record.height,
+            frames=record.frames,
+            transparent=record.transparent,
+            placeholder=record.placeholder,
+            colour=record.colour,
+            focal=record.focal,
+            mezzanines=tuple(copies),
+        )
+        stored = self._store_prepared(image_id, prepared, record.source, private)
+        for number in self._contents.numbers(image_id):
+            if number < stored.version:
+                self._delete_version(image_id, number)
+        return stored
+
+    def _store_prepared(self, image_id: str, prepared: Prepared, source: str, private: bool) -> Record:
         with self._changing(image_id):
-            record, current = self._stored(image_id, prepared, source)
+            record, current = self._stored(image_id, prepared, source, private)
             self._remember(record, current)
         kind = Replaced if record.version > 1 else Stored
         self._events.tell(kind(image_id, record.version, record.origin_key, length=record.length))
@@ -115,18 +147,17 @@ class Versions:
         work = partial(mezzanines, self._origins.read(record), self._limits, self._ingest, self._renders.memory.use)
         made = self._renders.run(work, _RENDER_WAIT)
         for mezzanine, data in made:
-            self._store.put(record.mezzanine_key(mezzanine), data, CONTENT_TYPES[mezzanine.format])
+            put(self._store, record, record.mezzanine_key(mezzanine), data, CONTENT_TYPES[mezzanine.format])
         with self._changing(image_id):
-            now = self._records.read_now(image_id, version)
-            if now is None or now.tag != record.tag:  # Purged or replaced meanwhile: leave nothing behind.
+            latest = self._records.read_now(image_id, version)
+            if latest is None or latest.tag != record.tag:  # Purged or replaced meanwhile: leave nothing behind.
                 self._delete(record.mezzanine_key(mezzanine) for mezzanine, _ in made)
                 return
-            record = replace(now, mezzanines=tuple(mezzanine for mezzanine, _ in made))
-            if version > 1:
-                self._put(keys.record(image_id, version), record)
+            record = replace(latest, mezzanines=tuple(mezzanine for mezzanine, _ in made))
+            self._current.put_own(record)
             current = self._records.read_now(image_id)
             if current is not None and current.tag == record.tag:
-                self._remember(record, self._made_current(record))
+                self._remember(record, self._current.settle(record))
             elif version > 1:
                 self._state.remember(record, current=False)
 
@@ -136,10 +167,7 @@ class Versions:
         ``forget``: leave not even the number of its last version behind.
         """
         with self._changing(image_id):
-            if version is None:
-                objects = self._purge_all(image_id, forget)
-            else:
-                objects = self._purge_version(image_id, version)
+            objects = self._purge_all(image_id, forget) if version is None else self._purge_version(image_id, version)
         self._events.tell(Purged(image_id, version, objects=objects))
         return objects
 
@@ -148,10 +176,13 @@ class Versions:
         latest = what_is.version if what_is else 0
         under_way = {number for number in numbers if number > latest and self._contents.is_claimed(image_id, number)}
         last = max(latest, *(numbers - under_way), 0)
-        if last and not (isinstance(what_is, Tombstone) and what_is.version == last):
-            self._made_current(Tombstone(image_id=image_id, version=last, purged_at=_now()))
+        if not last:
+            return 0
+        stone = Tombstone(image_id=image_id, version=last, purged_at=now())
+        self._current.settle(stone)
         self._state.remember_missing(image_id, None)
         objects = sum(self._delete_version(image_id, number) for number in sorted(numbers) if number <= last)
+        self._current.settle(stone)  # A store that was late may have put its record over it.
         if forget and not self._contents.numbers(image_id) and isinstance(self._contents.what_is(image_id), Tombstone):
             self._store.delete(keys.record(image_id))
         return objects
@@ -168,6 +199,7 @@ class Versions:
         """Delete all objects of a version, its record first; returns how many others there were."""
         if version > 1:
             self._store.delete(keys.record(image_id, version))
+        self._store.delete(keys.record(image_id, version, private=True))
         self._state.remember_missing(image_id, version)
         found = self._contents.objects(image_id, version)
         for key in found:
@@ -197,19 +229,21 @@ class Versions:
         if isinstance(current, Record):
             self._state.remember(current, current=True)
 
-    def _stored(self, image_id: str, prepared: Prepared, source: str) -> tuple[Record, Record | Tombstone]:
+    def _stored(
+        self, image_id: str, prepared: Prepared, source: str, private: bool
+    ) -> tuple[Record, Record | Tombstone]:
         """All six steps; returns the record, and what the image is then."""
         what_is, numbers = self._contents.what_is(image_id), self._contents.numbers(image_id)
         latest = what_is.version if what_is else 0
         self._sweep(image_id, what_is, numbers)
         with self._claimed(image_id, max(latest, *numbers, 0) + 1) as version:
-            record = self._record(image_id, version, prepared, source)
+            record = self._record(image_id, version, prepared, source, private)
             self._put_objects(record, prepared)
             current = self._landed(record)
         for number in range(latest + 1, version):
             self._await(image_id, number)
         if version > latest + 1:
-            current = self._made_current(record)
+            current = self._current.settle(record)
         if isinstance(current, Tombstone):  # purged since, by somebody who could not see all of it
             self._delete_version(image_id, version)
         return record, current
@@ -233,21 +267,20 @@ class Versions:
         """Put origin and mezzanines; of a failure nothing stays."""
         objects = {record.mezzanine_key(one): (data, one.format) for one, data in prepared.mezzanines}
         objects[record.origin_key] = (prepared.data, record.format)
-        put: list[str] = []  # What failed is among them: a put may succeed although its answer is lost.
+        tried: list[str] = []  # What failed is among them: a put may succeed although its answer is lost.
         try:
             for key, (data, format) in objects.items():
-                put.append(key)
-                self._store.put(key, data, CONTENT_TYPES[format])
+                tried.append(key)
+                put(self._store, record, key, data, CONTENT_TYPES[format])
         except BaseException:
-            self._delete(reversed(put))
+            self._delete(reversed(tried))
             raise
 
     def _landed(self, record: Record) -> Record | Tombstone:
         """Put its own record, and what the image is now; returns that. Of a failure nothing stays, unless it landed."""
         try:
-            if record.version > 1:
-                self._put(keys.record(record.image_id, record.version), record)
-            return self._made_current(record)
+            self._current.put_own(record)
+            return self._current.settle(record)
         except BaseException as error:
             try:
                 what_is = self._contents.what_is(record.image_id)
@@ -266,35 +299,11 @@ class Versions:
             self._delete_version(record.image_id, record.version)
             if self._contents.what_is(record.image_id) == record:
                 nothing = Tombstone(image_id=record.image_id, version=0, purged_at="")
-                right = self._right(nothing)
+                right, _ = self._current.right_now(nothing)
                 if right is nothing:
                     self._store.delete(keys.record(record.image_id))
                 else:
-                    self._put(keys.record(record.image_id), right)
-
-    def _made_current(self, mine: Record | Tombstone) -> Record | Tombstone:
-        """Put what the image is, now that there is ``mine``; returns it. Looks again, as all others do, after each put."""
-        image_id = mine.image_id
-        right = self._right(mine)
-        while True:
-            self._put(keys.record(image_id), right)
-            now = self._right(mine)
-            if now == right:
-                return right
-            right = now
-
-    def _right(self, mine: Record | Tombstone) -> Record | Tombstone:
-        """Of all that there is the highest number; of equal ones, the tombstone."""
-        what_is = self._contents.what_is(mine.image_id)
-        if isinstance(what_is, Tombstone) and what_is.version >= mine.version:
-            mine = what_is
-        for number in sorted(self._contents.numbers(mine.image_id), reverse=True):
-            if number <= mine.version:
-                break
-            with suppress(BadRecord):
-                if (later := self._records.read_now(mine.image_id, number)) is not None:
-                    return later
-        return mine
+                    self._current.put(keys.record(record.image_id), right)
 
     def _sweep(self, image_id: str, what_is: Record | Tombstone | None, numbers: Iterable[int]) -> None:
         """Delete what killed stores and purges have left, once it is certain that they are dead."""
@@ -311,9 +320,6 @@ class Versions:
         while self._contents.is_claimed(image_id, version) and time.monotonic() < until:
             time.sleep(_POLL)
 
-    def _put(self, key: str, what: Record | Tombstone) -> None:
-        self._store.put(key, what.to_json(), "application/json", cache_control="no-cache")
-
     def _delete(self, keys: Iterable[str]) -> None:
         for key in keys:
             try:
@@ -321,7 +327,7 @@ class Versions:
             except StoreUnavailable:
                 logger.warning("the object %s is left; nothing refers to it", key)
 
-    def _record(self, image_id: str, version: int, prepared: Prepared, source: str) -> Record:
+    def _record(self, image_id: str, version: int, prepared: Prepared, source: str, private: bool) -> Record:
         return Record(
             image_id=image_id,
             version=version,
@@ -330,7 +336,7 @@ class Versions:
             height=prepared.height,
             length=len(prepared.data),
             sha256=hashlib.sha256(prepared.data).hexdigest(),
-            stored_at=_now(),
+            stored_at=now(),
             source=source,
             frames=prepared.frames,
             transparent=prepared.transparent,
@@ -339,8 +345,5 @@ class Versions:
             colour=prepared.colour,
             focal=prepared.focal,
             recipe=self._recipe,
+            private=private,
         )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()

@@ -8,6 +8,8 @@
     <image id>/<size>.<format>            each derivative
     <image id>/-claim-<token>             a version that is being written
     <image id>/v2/…                       the same again for the second version; v2/image.json is its own record
+    -private/<image id>/…                 the objects of a private image, its record among them; where that of a public
+                                          one is, there is only the word that it is private
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ CONTENT_TYPES = {
 
 AUTO = "auto"
 """The extension of a URL whose format is chosen by the request's Accept header."""
+
+PRIVATE = "-private/"
+"""Where all that nobody may read without a signature is: what a bucket's policy has to name."""
 
 _RECORD = "image.json"
 _CLAIM = "-claim-"  # No segment of an image id begins with a hyphen.
@@ -84,14 +89,15 @@ def _a(value: object) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def folder(image_id: str, version: int | None) -> str:
+def folder(image_id: str, version: int | None, private: bool = False) -> str:
     """Where the objects of this version of an image are, with a slash at the end."""
-    return f"{image_id}/v{version}/" if version and version > 1 else f"{image_id}/"
+    place = f"{PRIVATE if private else ''}{image_id}/"
+    return f"{place}v{version}/" if version and version > 1 else place
 
 
-def record(image_id: str, version: int | None = None) -> str:
+def record(image_id: str, version: int | None = None, private: bool = False) -> str:
     """Where what the image is now is said, or (from the second on) the record of a version."""
-    return f"{folder(image_id, version)}{_RECORD}"
+    return f"{folder(image_id, version, private)}{_RECORD}"
 
 
 def claim(image_id: str, version: int, token: str) -> str:
@@ -99,17 +105,17 @@ def claim(image_id: str, version: int, token: str) -> str:
     return f"{folder(image_id, version)}{_CLAIM}{token}"
 
 
-def origin(image_id: str, version: int | None, format: str) -> str:
-    return f"{folder(image_id, version)}origin.{format}"
+def origin(image_id: str, version: int | None, format: str, private: bool = False) -> str:
+    return f"{folder(image_id, version, private)}origin.{format}"
 
 
-def mezzanine(image_id: str, version: int, edge: int, format: str) -> str:
-    return f"{folder(image_id, version)}mezzanine-{edge}.{format}"
+def mezzanine(image_id: str, version: int, edge: int, format: str, private: bool = False) -> str:
+    return f"{folder(image_id, version, private)}mezzanine-{edge}.{format}"
 
 
-def derivative(image_id: str, version: int | None, size: object, format: str) -> str:
+def derivative(image_id: str, version: int | None, size: object, format: str, private: bool = False) -> str:
     """``size``: a :class:`~lazycrop.model.sizes.Size`, or its spelling."""
-    return f"{folder(image_id, version)}{size}.{format}"
+    return f"{folder(image_id, version, private)}{size}.{format}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +126,13 @@ class Key:
     version: int
     kind: str
     name: str
+    private: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Key | None:
         """The reverse of the functions above; None for what is none of ours."""
-        place, _, name = text.rpartition("/")
+        private = text.startswith(PRIVATE)
+        place, _, name = text.removeprefix(PRIVATE).rpartition("/")
         image_id, _, last = place.rpartition("/")
         version = version_of(last) if image_id else None
         if version is None:
@@ -137,7 +145,7 @@ class Key:
         kind = (
             next((kind for kind, found in match.groupdict().items() if found and kind != "of"), None) if match else None
         )
-        return cls(image_id, version, kind, name) if kind else None
+        return cls(image_id, version, kind, name, private) if kind else None
 
 
 def version_of(folder_name: str) -> int | None:

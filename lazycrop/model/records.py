@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from lazycrop.errors import BadRecord, BadRequest
 from lazycrop.model import keys
+from lazycrop.model.derivatives import Derivative
 from lazycrop.model.keys import CONTENT_TYPES
 
 Focal = tuple[int, int] | Literal["auto"] | None
@@ -38,7 +39,8 @@ class Record:
     ``frames``: more than 1 for an animation. ``transparent``: some pixel may be.
     ``placeholder``: a data URI, None when not made. ``colour``: the dominant colour, ``rrggbb``.
     ``focal``: where the subject is, per cent of width and height. ``recipe``: the fingerprint of the settings by which
-    sizes were made when it was stored. ``url``: of the origin; not stored.
+    sizes were made when it was stored. ``private``: only who has a signed URL gets anything of it. ``url``: of the
+    origin; not stored.
     """
 
     image_id: str
@@ -57,19 +59,25 @@ class Record:
     colour: str | None = None
     focal: tuple[int, int] | None = None
     recipe: str = ""
+    private: bool = False
     url: str = ""
 
     @property
     def folder(self) -> str:
         """Where this version's objects are, with a slash at the end."""
-        return keys.folder(self.image_id, self.version)
+        return keys.folder(self.image_id, self.version, self.private)
 
     @property
     def origin_key(self) -> str:
-        return keys.origin(self.image_id, self.version, self.format)
+        return keys.origin(self.image_id, self.version, self.format, self.private)
 
     def mezzanine_key(self, mezzanine: Mezzanine) -> str:
-        return keys.mezzanine(self.image_id, self.version, mezzanine.edge, mezzanine.format)
+        return keys.mezzanine(self.image_id, self.version, mezzanine.edge, mezzanine.format, self.private)
+
+    def key_of(self, derivative: Derivative) -> str:
+        """Where a derivative of this very version is, or will be."""
+        size, format = derivative.size or "origin", derivative.format
+        return keys.derivative(self.image_id, self.version, size, format, self.private)
 
     @property
     def tag(self) -> str:
@@ -94,6 +102,7 @@ class Record:
             and all(isinstance(text, str) for text in texts)
             and all(isinstance(text, str | None) for text in (self.placeholder, self.colour))
             and isinstance(self.transparent, bool)
+            and isinstance(self.private, bool)
             and (self.focal is None or all(0 <= part <= 100 for part in self.focal))
         )
 
@@ -143,16 +152,29 @@ class Tombstone:
         return json.dumps({"image_id": self.image_id, "purged": self.version, "purged_at": self.purged_at}).encode()
 
 
-def read(data: bytes) -> Record | Tombstone:
+@dataclass(frozen=True, kw_only=True)
+class Pointer:
+    """What is said of a private image where anybody may read: that it has a record among what is private."""
+
+    image_id: str
+    version: int
+
+    def to_json(self) -> bytes:
+        return json.dumps({"image_id": self.image_id, "private": self.version}).encode()
+
+
+def read(data: bytes) -> Record | Tombstone | Pointer:
     """What an image is now, from the object that says so. Raises :class:`~lazycrop.errors.BadRecord`."""
     with _reading():
         content = json.loads(data)
-        if "purged" not in content:
+        if "format" in content:
             return Record._of(content)
-        image_id, version, purged_at = (content[name] for name in ("image_id", "purged", "purged_at"))
+        image_id, version = content["image_id"], content.get("purged", content.get("private"))
         if type(version) is not int or not 0 < version < _LARGEST or not isinstance(image_id, str):
             raise ValueError
-        return Tombstone(image_id=image_id, version=version, purged_at=str(purged_at))
+        if "purged" in content:
+            return Tombstone(image_id=image_id, version=version, purged_at=str(content["purged_at"]))
+        return Pointer(image_id=image_id, version=version)
 
 
 @contextmanager

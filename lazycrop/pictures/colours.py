@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 from PIL import Image, ImageChops, ImageCms
 
@@ -12,29 +12,41 @@ _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Pixels in L, RGB or RGBA and sRGB. A broken or unfit profile never fails an image: it is left out of account."""
-    if profile:
-        with suppress(Exception):  # anything may be in a profile, and anything may come out of one
-            image = _through_profile(image, profile)
+    if profile and (found := _transform(image, profile)):
+        image = _transformed(image, *found)
     return image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
 
 
-def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    source = ImageCms.ImageCmsProfile(BytesIO(profile))
-    mode = _PROFILE_MODES[source.profile.xcolor_space.strip()]
-    fits = mode == image.mode or (mode == "RGB" and image.mode in ("L", "RGBA")) or (mode == "L" and _is_grey(image))
-    if not fits:
-        return image
-    transform = ImageCms.buildTransform(
-        source,
-        ImageCms.createProfile("sRGB"),
-        mode,
-        "RGB",
-        ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-    if mode == "RGB" and _is_identity(transform):
-        return image
-    result = transform.apply(image.convert(mode))
+def _transform(image: Image.Image, profile: bytes) -> tuple[ImageCms.ImageCmsTransform, str] | None:
+    """What the profile does to pixels, and the mode that they must have; None when it does nothing, or does not fit."""
+    try:  # Calls into littleCMS alone: anything may be in a profile, and anything may come out of one.
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        space = source.profile.xcolor_space.strip()
+    except Exception:
+        return None
+    mode = _PROFILE_MODES.get(space)
+    if mode is None or not _fits(image, mode):
+        return None
+    try:
+        transform = _built(source, mode)
+        same = mode == "RGB" and _is_identity(transform)
+    except Exception:
+        return None
+    return None if same else (transform, mode)
+
+
+def _built(source: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
+    intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
+
+
+def _fits(image: Image.Image, mode: str) -> bool:
+    fits_colour = mode == "RGB" and image.mode in ("L", "RGBA")
+    return mode == image.mode or fits_colour or (mode == "L" and _is_grey(image))
+
+
+def _transformed(image: Image.Image, transform: Any, mode: str) -> Image.Image:
+    result: Image.Image = transform.apply(image.convert(mode))
     if image.mode == "RGBA":
         result.putalpha(image.getchannel("A"))
     return result.convert("L") if image.mode == "L" == mode else result

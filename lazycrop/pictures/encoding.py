@@ -5,13 +5,13 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from PIL import Image, JpegImagePlugin
+from PIL import Image
 
-from lazycrop.errors import UnsupportedImage
+from lazycrop.errors import ImageError, ImageTooLarge, UnsupportedImage
 from lazycrop.pictures.decoding import Picture
 from lazycrop.pictures.pixels import Pixels, flatten
 from lazycrop.pictures.resampling import resize
-from lazycrop.pictures.settings import TRANSPARENT_FORMATS, IngestSettings, Recipe
+from lazycrop.pictures.settings import LONGEST_SIDE, TRANSPARENT_FORMATS, IngestSettings, Recipe
 
 # zlib's strategies. In the pixels of a photograph nothing comes back but runs, and noise even breaks those: to look for
 # more costs twice the time and gains nothing (1600 x 1200: 109 ms and 1,567 kB, 186 ms and 1,737 kB). In a drawing it
@@ -44,25 +44,47 @@ def encode(pixels: Pixels, format: str, recipe: Recipe) -> bytes:
     raise UnsupportedImage(f"The format {format!r} cannot be written.")
 
 
+# How long a frame is shown, and how often the whole: GIF has 16 bits for hundredths of a second, WebP 24 for
+# milliseconds, both have 16 for the plays, and libwebp counts the time of all frames in 31 bits.
+_LONGEST_DELAY = 655_350
+_MOST_PLAYS_OF_WEBP = 65_535
+_LONGEST_OF_WEBP = 2**31 - 1
+
+
 def _save_webp(pixels: Pixels, **options: Any) -> bytes:
     if len(pixels.images) == 1:
         return _saved(pixels.images[0], "WEBP", **options)
     first, *others = pixels.images
+    longest = min(_LONGEST_DELAY, _LONGEST_OF_WEBP // len(pixels.images))
     # Browsers show a frame without a delay for 100 ms; the encoder would drop it.
-    delays = [delay or 100 for delay in pixels.delays]
-    return _saved(first, "WEBP", save_all=True, append_images=others, duration=delays, loop=pixels.plays, **options)
+    delays = [min(delay or 100, longest) for delay in pixels.delays]
+    plays = min(pixels.plays, _MOST_PLAYS_OF_WEBP)
+    return _saved(first, "WEBP", save_all=True, append_images=others, duration=delays, loop=plays, **options)
 
 
 def _save_gif(pixels: Pixels) -> bytes:
-    first, *others = [_palette(image) for image in pixels.images]
+    images = [_palette(image) for image in pixels.images]
+    delays = [min(round(delay, -1), _LONGEST_DELAY) for delay in pixels.delays]
+    if sum(delays) > _LONGEST_DELAY:
+        images, delays = _merged(images, delays)
+    first, *others = images
     if not others:
         return _saved(first, "GIF", optimize=False)
-    options: dict[str, Any] = {"optimize": False, "duration": [round(delay, -1) for delay in pixels.delays]}
-    if any("transparency" in image.info for image in (first, *others)):
+    options: dict[str, Any] = {"optimize": False, "duration": delays}
+    if any("transparency" in image.info for image in images):
         options["disposal"] = 2  # each frame on an empty canvas
     if pixels.plays != 1:
         options["loop"] = max(0, pixels.plays - 1)
     return _saved(first, "GIF", save_all=True, append_images=others, **options)
+
+
+def _merged(images: list[Image.Image], delays: list[int]) -> tuple[list[Image.Image], list[int]]:
+    """Equal neighbours as one, as Pillow does it, which adds up their delays to more than the field holds."""
+    shown = [image.convert("RGBA").tobytes() for image in images]
+    starts = [number for number in range(len(images)) if not number or shown[number] != shown[number - 1]]
+    ends = [*starts[1:], len(images)]
+    sums = [min(sum(delays[a:b]), _LONGEST_DELAY) for a, b in zip(starts, ends, strict=True)]
+    return [images[number] for number in starts], sums
 
 
 def _palette(image: Image.Image) -> Image.Image:
@@ -78,14 +100,18 @@ def _palette(image: Image.Image) -> Image.Image:
 
 
 def _saved(image: Image.Image, format: str, **options: Any) -> bytes:
+    """The file. Raises ImageError, whatever the encoder raises: another try would end in the same way."""
     # Pillow writes back comments, profiles and more from here; transparency is a part of a palette's pixels.
     image.info = {key: value for key, value in image.info.items() if key == "transparency"}
     file = BytesIO()
     try:
         image.save(file, format, **options)
-    except OSError:
+    except MemoryError as error:
+        raise ImageTooLarge("The picture needs more memory than there is; ask for a smaller one.") from error
+    except Exception as error:
         if not options.get("optimize"):
-            raise
+            width, height = image.size
+            raise ImageError(f"The picture, of {width} x {height} pixels, cannot be written as {format}.") from error
         # Pillow's buffer for an optimised JPEG holds about a byte a pixel, and noise takes more.
         return _saved(image, format, **options | {"optimize": False, "progressive": False})
     return file.getvalue()
@@ -93,7 +119,7 @@ def _saved(image: Image.Image, format: str, **options: Any) -> bytes:
 
 def save_origin(picture: Picture, pixels: Pixels, transparent: bool) -> tuple[str, bytes]:
     """Format and bytes of the origin that stands for ``picture``, whose decoded ``pixels`` these are."""
-    source, first = picture.image, pixels.images[0]
+    decoder, first = picture.decoder, pixels.images[0]
     whole = first.size == (picture.width, picture.height)
     if picture.kind == "gif":
         return "gif", _save_gif(pixels)
@@ -102,20 +128,14 @@ def save_origin(picture: Picture, pixels: Pixels, transparent: bool) -> tuple[st
             return "webp", _saved(first, "WEBP", lossless=True, quality=20, method=1)
         # WebP has no tables that could be used again: at 90, as most are saved, sizes above half of it lost 0.3 dB.
         return "webp", _save_webp(pixels, quality=95, method=1)
-    if (
-        picture.kind == "png"
-        and source.mode in ("1", "P")
-        and whole
-        and not picture.recoloured
-        and picture.orientation == 1
-    ):
-        return "png", _saved(source, "PNG", compress_level=3)
-    if picture.kind == "png" or transparent:
+    if decoder.indexed and whole and not picture.recoloured and picture.orientation == 1:
+        return "png", _saved(decoder.indexed, "PNG", compress_level=3)
+    if picture.kind == "png" or transparent or max(first.size) > LONGEST_SIDE["jpg"]:
         return "png", _saved(first, "PNG", compress_level=3)
-    if isinstance(source, JpegImagePlugin.JpegImageFile) and source.layers < 4 and whole:
+    if decoder.tables and whole:
         # The tables it was made with: nearly nothing is lost again, and it takes as many bytes as it did.
-        sampling = JpegImagePlugin.get_sampling(source)
-        return "jpg", _saved(first, "JPEG", qtables=source.quantization, subsampling=sampling, optimize=True)
+        tables, sampling = decoder.tables, decoder.sampling
+        return "jpg", _saved(first, "JPEG", qtables=tables, subsampling=sampling, optimize=True)
     return "jpg", _saved(first, "JPEG", quality=90, subsampling="4:2:0", optimize=True)
 
 

@@ -1,12 +1,16 @@
-"""Headers: what the first bytes of a file say, read by hand where Pillow would decode, allocate or warn to find out."""
+"""Headers: what a file says of itself, read by hand.
+
+A decoder would decode, allocate or warn to find out, and refuse a good picture for broken words beside it. So each
+format's container is walked once, under the clock, and the decoder is given what makes pixels and nothing else.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
-from lazycrop.errors import BrokenImage
+from lazycrop.errors import UnsupportedImage
 
 # Where each format announces itself (offset, bytes).
 _MAGIC: dict[str, tuple[int, re.Pattern[bytes]]] = {
@@ -23,73 +27,41 @@ _MAGIC: dict[str, tuple[int, re.Pattern[bytes]]] = {
 FORMATS = tuple(_MAGIC)
 """The formats that can be read."""
 
-
-def format_of(data: bytes) -> str | None:
-    """The format that the first bytes announce: a key of the input formats, or None."""
-    for kind, (offset, magic) in _MAGIC.items():
-        if magic.match(data[:64], offset):
-            return kind
-    return None
+STORED_FORMATS = ("jpg", "png", "webp", "gif")
+"""What origins and mezzanines are stored as: they are read whatever is accepted of others."""
 
 
-# 0xFF00 is a byte of the picture; TEM, RST and SOI have no length after them (ITU T.81, table B.1).
-_NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+def format_of(data: bytes, accepted: tuple[str, ...]) -> str:
+    """The format that the first bytes announce. Raises UnsupportedImage when it is none of ``accepted``."""
+    kind = next((kind for kind, (offset, magic) in _MAGIC.items() if magic.match(data[:64], offset)), None)
+    if kind is None or kind not in accepted:
+        raise UnsupportedImage(
+            f"The file is {kind or 'no image of a known format'}; accepted are {', '.join(accepted)}."
+        )
+    return kind
 
 
-def scans(data: bytes, most: int) -> int:
-    """The scans of the first image in a JPEG; thumbnails, and a video after its end, have such bytes too."""
-    found, at = 0, 2
-    while found <= most and (marker := _NEXT_MARKER.search(data, at)):
-        code = data[marker.start() + 1]
-        if code == 0xD9:
-            break
-        found += code == 0xDA
-        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What is known of a file before anything is decoded.
 
+    ``data``: what the decoder is given. ``size``: width and height as stored, where they have to be known before the
+    decoder is made. ``exif``: as a TIFF file, whose orientation is used. ``profile``: an ICC profile, the file's own or
+    one that says the same. ``hole``: the samples of the one colour of a PNG that is transparent, of ``depth`` bits.
+    """
 
-def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height from the header (RFC 9649), since Pillow's reader allocates before it tells."""
-    match data[12:16]:
-        case b"VP8X":
-            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-        case b"VP8L":
-            bits = int.from_bytes(data[21:25], "little")
-            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        case b"VP8 ":
-            return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
-    raise BrokenImage("The WebP begins with an unknown chunk.")
-
-
-def gif_frames(data: bytes) -> Iterator[tuple[int, int]]:
-    """Width and height of the canvas as each frame needs it; Pillow would decode up to a late one before it tells."""
-    width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    at = 13 + _colour_table(data[10])
-    while at < len(data) and data[at] in b"!,":
-        if data[at] == ord("!"):
-            at += 2
-        else:
-            left, top, wide, high = (int.from_bytes(data[at + n : at + n + 2], "little") for n in (1, 3, 5, 7))
-            width, height = max(width, left + wide), max(height, top + high)
-            yield width, height
-            at += 11 + _colour_table(data[at + 9])
-        while data[at]:
-            at += data[at] + 1
-        at += 1
-
-
-def _colour_table(flags: int) -> int:
-    return 3 << (flags & 7) + 1 if flags & 128 else 0
+    data: bytes
+    size: tuple[int, int] = (0, 0)
+    frames: int = 1
+    lossless: bool = False
+    exif: bytes = b""
+    profile: bytes | None = None
+    hole: tuple[int, ...] | None = None
+    depth: int = 8
 
 
 _EXIF_INTEGERS = {3: 2, 4: 4}
 """The types SHORT and LONG, and the bytes they take."""
-
-
-def late_exif(data: bytes) -> bytes:
-    """The EXIF chunk of a PNG, which may come after the pixels: then Pillow would have to decode them first."""
-    at = data.rfind(b"eXIf")
-    return data[at + 4 : at + 4 + int.from_bytes(data[at - 4 : at], "big")] if at > 0 else b""
 
 
 def orientation_of(exif: bytes) -> int:
@@ -102,7 +74,7 @@ def orientation_of(exif: bytes) -> int:
 
     # Read by hand: Pillow reads every entry, and warns of broken ones through the process-wide filters.
     directory = number(4, 4)
-    for at in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
+    for at in range(directory + 2, min(directory + 2 + 12 * number(directory, 2), len(exif)), 12):
         if number(at, 2) == 0x0112:
             orientation = number(at + 8, _EXIF_INTEGERS.get(number(at + 2, 2), 0))
             return orientation if 1 <= orientation <= 8 else 1

@@ -15,6 +15,7 @@ from lazycrop.model.records import Mezzanine, Record
 from lazycrop.model.sizes import Size
 from lazycrop.pictures.decoding import Reserve, open_picture, unbounded
 from lazycrop.pictures.encoding import is_drawing, save_mezzanine, save_origin, save_tiny
+from lazycrop.pictures.headers import format_of
 from lazycrop.pictures.pixels import Pixels, detail, is_transparent, rgba
 from lazycrop.pictures.settings import IngestSettings, Limits
 
@@ -65,6 +66,7 @@ def prepare(
     ``focal``: the subject in per cent of width and height; ``auto`` looks for the part with most detail.
     Raises UnsupportedImage, BrokenImage (cut short, too), ImageTooLarge.
     """
+    format_of(data, limits.input_formats)
     with open_picture(data, limits, reserve) as picture:
         size = width, height = Size(*bound).scaled(picture.width, picture.height)
         pixels = picture.pixels(size)

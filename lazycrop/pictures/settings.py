@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
-from lazycrop.errors import ConfigurationError
+from lazycrop.errors import ConfigurationError, ImageTooLarge
 from lazycrop.options import option
 from lazycrop.pictures.headers import FORMATS
 from lazycrop.pictures.resampling import RESAMPLER
@@ -20,6 +20,8 @@ RECIPE = 1
 
 TRANSPARENT_FORMATS = frozenset(("png", "webp", "avif", "gif"))
 ANIMATED_FORMATS = frozenset(("gif", "webp"))
+DEAR_FORMATS = frozenset(("webp", "avif", "heic"))
+"""Their decoders hold the whole picture several times."""
 
 QUALITY = MappingProxyType({"jpg": 80, "webp": 80, "avif": 60})
 # Measured on photographs of 800 x 600: WebP of effort 4 takes three times as long for the same bytes and 0.3 dB more,
@@ -109,6 +111,20 @@ class Limits:
         _check("input_formats", self.input_formats, FORMATS)
         if "heic" in self.input_formats and find_spec("pillow_heif") is None:
             raise ConfigurationError("'input_formats' names heic, which needs: pip install 'lazycrop[heic]'.")
+
+    def check(self, kind: str, size: tuple[int, int], frames: int) -> None:
+        """Raise ImageTooLarge for a picture of this format that has more than it may have."""
+        width, height = size
+        most = self.max_pixels_webp if kind in DEAR_FORMATS else self.max_pixels
+        if width * height * frames > most:
+            times = f" in {frames} frames" if frames > 1 else ""
+            raise ImageTooLarge(
+                f"The image has {width} x {height} pixels{times}; at most {most:,} pixels are accepted of {kind}."
+            )
+        if max(width, height) > self.max_side:
+            raise ImageTooLarge(f"The image has {width} x {height} pixels; a side may have {self.max_side:,} at most.")
+        if frames > self.max_frames:
+            raise ImageTooLarge(f"The image has more than {self.max_frames} frames.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from lazycrop.errors import BadRequest, ImageTooLarge, LazyCropError, NotFound, UnknownImage, UnsupportedImage
 from lazycrop.http import answers
 from lazycrop.http.answers import Answer
+from lazycrop.images import LazyCrop
 from lazycrop.model.records import Record
-from lazycrop.service import LazyCrop
 from lazycrop.wsgi import Middleware, send
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 from urllib.parse import quote, urlsplit
 
 from lazycrop.errors import ConfigurationError, StoreUnavailable
@@ -82,11 +82,19 @@ class Store(Protocol):
         """Where clients find the objects: absolute, ends in ``/``. None: they are streamed, not redirected to."""
 
     def put(
-        self, key: str, data: bytes, content_type: str, *, cache_control: str = IMMUTABLE, new: bool = False
+        self,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        cache_control: str = IMMUTABLE,
+        new: bool = False,
+        private: bool = False,
     ) -> bool:
         """Keep ``data`` under ``key``. True when it was written.
 
-        ``new``: leave an object that exists alone and return False. Some S3 servers ignore this: it is a second
+        ``private``: nobody else may read it; asked of stores only where images are private, by an access list where the
+        store has such, and by the key, which begins with ``-private/``. ``new``: leave an object that exists alone and return False. Some S3 servers ignore this: it is a second
         guard, never the only one.
         """
 
@@ -110,6 +118,14 @@ class Store(Protocol):
 
     def url(self, key: str) -> str | None:
         """Where clients find this object, percent-quoted; None without a ``public_url``."""
+
+
+@runtime_checkable
+class Presigning(Protocol):
+    """A store that can give a client an object which others may not read. What a Store may do besides."""
+
+    def presigned_url(self, key: str, seconds: int) -> str:
+        """Where this object can be read for so many seconds by whoever has the URL."""
 
 
 _URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[!-~]*)?", re.ASCII)

@@ -50,7 +50,14 @@ class FolderStore:
         return object_url(self.public_url, key) if self.public_url else None
 
     def put(
-        self, key: str, data: bytes, content_type: str, *, cache_control: str = IMMUTABLE, new: bool = False
+        self,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        cache_control: str = IMMUTABLE,
+        new: bool = False,
+        private: bool = False,
     ) -> bool:
         path = self._path(key)
         folder = os.path.dirname(path)
@@ -165,7 +172,7 @@ class FolderStore:
         except OSError as error:
             if action != "put" and isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
                 raise MissingObject("The store has no such object.") from None
-            raise unavailable(action, key, error)
+            raise unavailable(action, key, error) from error
 
 
 _TEMPORARY = ".lazycrop-"

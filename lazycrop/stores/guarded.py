@@ -10,7 +10,7 @@ from typing import NoReturn, TypeVar
 from lazycrop.concurrency.guard import Guard
 from lazycrop.errors import LazyCropError, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.stores.contract import Opened, Store, StoreSettings
+from lazycrop.stores.contract import Opened, Presigning, Store, StoreSettings
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -67,9 +67,17 @@ class Guarded:
         return self._store.url(key) if self.public_url is not None else None
 
     def put(
-        self, key: str, data: bytes, content_type: str, *, cache_control: str = IMMUTABLE, new: bool = False
+        self,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        cache_control: str = IMMUTABLE,
+        new: bool = False,
+        private: bool = False,
     ) -> bool:
-        put = partial(self._store.put, key, data, content_type, cache_control=cache_control, new=new)
+        options = {"private": True} if private else {}  # Stores that know no private images need not know the word.
+        put = partial(self._store.put, key, data, content_type, cache_control=cache_control, new=new, **options)
         return self._write(put)
 
     def get(self, key: str, limit: int) -> bytes:
@@ -90,6 +98,11 @@ class Guarded:
 
     def list(self, folder: str) -> Iterator[str]:
         return iter(self._write(lambda: [*self._store.list(folder)]))
+
+    def presigned_url(self, key: str, seconds: int) -> str | None:
+        """Where this object can be read for so many seconds; None where the store has no such URLs."""
+        store = self._store
+        return self._read(lambda: store.presigned_url(key, seconds))() if isinstance(store, Presigning) else None
 
     def close(self) -> None:
         self._reads.close()

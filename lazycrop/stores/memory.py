@@ -29,7 +29,14 @@ class MemoryStore:
         return object_url(self.public_url, key) if self.public_url else None
 
     def put(
-        self, key: str, data: bytes, content_type: str, *, cache_control: str = IMMUTABLE, new: bool = False
+        self,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        cache_control: str = IMMUTABLE,
+        new: bool = False,
+        private: bool = False,
     ) -> bool:
         with self._lock:
             if new and key in self._objects:

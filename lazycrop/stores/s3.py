@@ -76,8 +76,20 @@ class S3Store:
     def url(self, key: str) -> str:
         return object_url(self.public_url, key)
 
+    def presigned_url(self, key: str, seconds: int) -> str:
+        with self._failures("presign", key):
+            url: str = self._client().generate_presigned_url("get_object", Params=self._named(key), ExpiresIn=seconds)
+            return url
+
     def put(
-        self, key: str, data: bytes, content_type: str, *, cache_control: str = IMMUTABLE, new: bool = False
+        self,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        cache_control: str = IMMUTABLE,
+        new: bool = False,
+        private: bool = False,
     ) -> bool:
         condition = {"IfNoneMatch": "*"} if new else {}
         try:
@@ -87,7 +99,7 @@ class S3Store:
                     Body=data,
                     ContentType=content_type,
                     CacheControl=cache_control,
-                    **self._acl,
+                    **({} if private else self._acl),
                     **condition,
                 )
         except _AlreadyThere:
@@ -160,7 +172,7 @@ class S3Store:
             if status == 403 and action in ("get", "look for") and code in ("AccessDenied", "Forbidden", "403"):
                 self._warn_of_403()
                 raise MissingObject("The store has no such object.") from None
-            raise unavailable(action, key, error)
+            raise unavailable(action, key, error) from error
         except Exception as error:  # BotoCoreError, and those that belong to no family, as of an answer that is no XML
             if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
                 raise unavailable(action, key, TimeoutError(str(error))) from None

@@ -196,10 +196,10 @@ def test_check_works_where_there_is_no_utf_8(tmp_path: Path, encoding: str) -> N
 def settings_of(base: Base, s3: S3, memcached: Memcached, broker: str) -> dict[str, str]:
     return {
         "LAZYCROP_STORE": base.store,
-        "LAZYCROP_ENDPOINT_URL": s3.endpoint,
-        "LAZYCROP_ACCESS_KEY": s3.access_key,
-        "LAZYCROP_SECRET_KEY": s3.secret_key,
-        "LAZYCROP_REGION": s3.region,
+        "LAZYCROP_S3_ENDPOINT_URL": s3.endpoint,
+        "LAZYCROP_S3_ACCESS_KEY": s3.access_key,
+        "LAZYCROP_S3_SECRET_KEY": s3.secret_key,
+        "LAZYCROP_S3_REGION": s3.region,
         "LAZYCROP_MEMCACHED": memcached.address,
         "LAZYCROP_BROKER": broker,
         "LAZYCROP_SIZES": "200x100 300x",
@@ -228,8 +228,8 @@ def test_check_says_what_fails_and_what_to_do(tmp_path: Path, s3: S3, s3_base: B
     nobody, nothing = free_ports(2)
     done = lazycrop(
         tmp_path,
-        *("check", "--store", s3_base.store, "--endpoint-url", s3.endpoint, "--region", s3.region),
-        *("--access-key", s3.access_key, "--secret-key", s3.secret_key),
+        *("check", "--store", s3_base.store, "--s3-endpoint-url", s3.endpoint, "--region", s3.region),
+        *("--access-key", s3.access_key, "--s3-secret-key", s3.secret_key),
         *("--public-url", f"{s3.endpoint}/elsewhere/", "--memcached", f"{HOST}:{nobody}"),
         *("--broker", f"redis://user:hush@{HOST}:{nothing}/0"),
     )
@@ -242,8 +242,8 @@ def test_check_says_what_fails_and_what_to_do(tmp_path: Path, s3: S3, s3_base: B
 
 
 def test_check_tells_a_store_that_refuses(tmp_path: Path, s3: S3, s3_base: Base) -> None:
-    flags = ["--store", s3_base.store, "--endpoint-url", s3.endpoint, "--region", s3.region]
-    done = lazycrop(tmp_path, "check", *flags, "--access-key", s3.access_key, "--secret-key", "wrong")
+    flags = ["--store", s3_base.store, "--s3-endpoint-url", s3.endpoint, "--region", s3.region]
+    done = lazycrop(tmp_path, "check", *flags, "--access-key", s3.access_key, "--s3-secret-key", "wrong")
     assert done.returncode == 1
     assert re.match("✗ .* takes an object: .*SignatureDoesNotMatch.*'store' and its keys", done.stdout)
 
@@ -279,15 +279,15 @@ def test_a_worker_stores_what_a_server_was_asked_for(
     tmp_path: Path, s3: S3, s3_base: Base, memcached: Memcached, broker: Valkey | RabbitMQ
 ) -> None:
     env = settings_of(s3_base, s3, memcached, broker.url)
-    secret_key = env.pop("LAZYCROP_SECRET_KEY")
-    succeeds(tmp_path, "store", "cat", photo("Fossa"), "--secret-key", secret_key, env=env)
+    secret_key = env.pop("LAZYCROP_S3_SECRET_KEY")
+    succeeds(tmp_path, "store", "cat", photo("Fossa"), "--s3-secret-key", secret_key, env=env)
     [port] = free_ports(1)
     url = f"http://{HOST}:{port}/img/cat/200x100.jpg"
     web, work = tmp_path / "web", tmp_path / "work"
     web.mkdir()
     work.mkdir()
-    (work / "lazycrop.ini").write_text(f"[lazycrop]\nsecret_key = {secret_key}\n")
-    serve = [*COMMAND, "serve", "--port", str(port), "--secret-key", secret_key]
+    (work / "lazycrop.ini").write_text(f"[lazycrop]\ns3_secret_key = {secret_key}\n")
+    serve = [*COMMAND, "serve", "--port", str(port), "--s3-secret-key", secret_key]
     worker = [*COMMAND, "worker", "--processes", "1", "--config", "lazycrop.ini"]
     with (
         running(serve, ready=f"http://{HOST}:{port}/", folder=web, env=env),
@@ -300,7 +300,7 @@ def test_a_worker_stores_what_a_server_was_asked_for(
         eventually(lambda: get(url)[0] == 301, what="the size is stored")
         status, headers, stored = get(get(url)[1]["Location"])
         assert (status, headers["Content-Type"], stored) == (200, "image/jpeg", rendered)
-        succeeds(tmp_path, "warm", "cat", "300x", "--secret-key", secret_key, env=env)
+        succeeds(tmp_path, "warm", "cat", "300x", "--s3-secret-key", secret_key, env=env)
         eventually(lambda: "cat/300x.jpg" in objects_below(s3, s3_base), what="the worker has stored what was warmed")
 
 

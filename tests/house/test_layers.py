@@ -1,147 +1,117 @@
-"""The import law: a module imports only from rows above its own, and each third-party library has one owner."""
+"""The import law holds, is noticed when it is broken, and each package and module says what it is."""
 
 from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+import law
 from servers import ROOT
 
-ROWS = [
-    {"errors", "deadlines", "forks"},
-    {"options", "sizes", "threads", "resampling", "headers", "colours"},
-    {"derivatives", "pixels"},
-    {"records", "stores", "pictures"},
-    {"encoding"},
-    {
-        *{"urls", "policy", "fetch", "s3", "folders", "caches", "render", "answers", "tasks"},
-        *{"negotiation", "flights", "origins"},
-    },
-    {"shortcuts"},
-    {"config"},
-    {"library"},
-    {"making"},
-    {"service"},
-    {"middleware", "markup"},
-    {"storage", "worker", "testing", "demo"},
-    {"cli"},
-    {"__main__"},
-]
-END = len(ROWS)
-ROW = {module: number for number, row in enumerate(ROWS) for module in row}
-
-OWNERS = {
-    "urllib3": {"fetch"},
-    "boto3": {"s3"},
-    "botocore": {"s3"},
-    "pymemcache": {"caches"},
-    "PIL": {"colours", "resampling", "pixels", "pictures", "encoding"},
-    "cykooz_resizer": {"resampling"},
-    "pillow_heif": {"pictures"},
-    "webob": {"negotiation", "middleware", "storage"},
-    "dramatiq": {"tasks", "worker"},
-    "redis": {"tasks", "worker"},
-    "pika": {"tasks", "worker"},
-    "click": {"cli"},
-    "waitress": {"cli"},
-    # storage answers in the words of the framework that its user names.
-    **{name: {"storage"} for name in ("bottle", "django", "flask", "pyramid", "wheezy_lazycrop")},
-}
-
-COMMANDS = {"cli"}  # What a framework's own command line takes in.
-
-FRAMEWORKS = {
-    "flask_lazycrop": {"flask", "werkzeug", "click"},
-    "pyramid_lazycrop": {"pyramid"},
-    "bottle_lazycrop": {"bottle"},
-    "wheezy_lazycrop": {"wheezy"},
-    "paste_lazycrop": {"paste"},
-}
+LONGEST = 350  # Lines of a module that a stranger can still read at once.
 
 
-def imports(path: Path) -> Iterator[tuple[str, str | None]]:
-    """(module, name or None) of each import of a file, those within functions too."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: name the module in full, it is easier to find."
-            yield from ((node.module or "", alias.name) for alias in node.names)
+def test_the_law_holds() -> None:
+    assert not (broken := law.breaks(ROOT)), "\n".join(broken)
 
 
-def of_ours(module: str, name: str | None) -> str | None:
-    """The module of lazycrop that is imported, "" for the package itself, None when it is another's."""
-    package, _, rest = module.partition(".")
-    if package != "lazycrop":
-        return None
-    return rest.partition(".")[0] or (name if name in ROW else "") or ""
+def test_who_may_import_a_neighbour_makes_no_circle() -> None:
+    graph = {one: {other for first, other in law.SIBLINGS if first == one} for one, _ in law.SIBLINGS}
+    assert all(other not in graph for others in graph.values() for other in others)
 
 
-def third_party(path: Path) -> set[str]:
-    roots = {module.partition(".")[0] for module, _ in imports(path)}
-    return roots - sys.stdlib_module_names - {"lazycrop", "_typeshed"}
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A checkout to break the law in."""
+    for folder in ("lazycrop", "adapters"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
 
 
-def modules() -> dict[Path, str]:
-    """Each file of the package with its module's name; the package's own __init__ is not one."""
-    files = {path: path.relative_to(ROOT / "lazycrop").parts[0] for path in (ROOT / "lazycrop").rglob("*.py")}
-    return {path: name.removesuffix(".py") for path, name in files.items() if name != "__init__.py"}
+@pytest.mark.parametrize(
+    ("file", "line", "said"),
+    [
+        (
+            "lazycrop/pictures/pixels.py",
+            "from lazycrop.images import LazyCrop",
+            "pictures (layer 2) imports images (layer 8), in pictures.pixels → images: a package imports layers",
+        ),
+        (
+            "lazycrop/model/sizes.py",
+            "def late():\n    import lazycrop.stores",
+            "model (layer 1) imports stores (layer 2), in model.sizes → stores: a package imports layers below its own",
+        ),
+        (
+            "lazycrop/sources/download.py",
+            "from lazycrop.stores.folder import FolderStore",
+            "sources (layer 2) imports stores (layer 2), in sources.download → stores.folder: packages on one layer",
+        ),
+        (
+            "lazycrop/model/sizes.py",
+            "from lazycrop.access import policy",
+            "model (layer 1) imports access (layer 1), in model.sizes → access.policy: packages on one layer do not",
+        ),
+        (
+            "lazycrop/errors.py",
+            "import lazycrop",
+            "errors (layer 0) imports all of lazycrop (layer 11)",
+        ),
+        (
+            "lazycrop/model/sizes.py",
+            "from lazycrop.model.urls import parse",
+            "model.sizes → model.urls → model.sizes is a circle: the modules of model import each other in one",
+        ),
+        (
+            "lazycrop/stores/folder.py",
+            "import urllib3",
+            "stores.folder imports urllib3: each library is inside one package, and this one is inside sources; move",
+        ),
+        (
+            "lazycrop/service.py",
+            "import requests",
+            "service imports requests, which no package owns; give it an owner in OWNERS, or do without.",
+        ),
+        (
+            "lazycrop/attic.py",
+            '"""Things."""',
+            "attic has no layer; give it one in LAYERS, as low as it can be.",
+        ),
+        (
+            "adapters/flask_lazycrop/__init__.py",
+            "from lazycrop.library.records import Records",
+            "flask_lazycrop uses library.records of lazycrop: an adapter knows its public names only; take one of",
+        ),
+        (
+            "adapters/bottle_lazycrop/__init__.py",
+            "import webob",
+            "bottle_lazycrop imports webob: an adapter knows its framework and lazycrop only; do without it, or say",
+        ),
+    ],
+)
+def test_a_break_of_the_law_fails_with_a_sentence(copy: Path, file: str, line: str, said: str) -> None:
+    path = copy / file
+    before = path.read_text("utf-8") if path.exists() else ""
+    path.write_text(f"{before}\n{line}\n", "utf-8")
+    assert any(said in sentence for sentence in set(law.breaks(copy)) - set(law.breaks(ROOT)))
 
 
-def adapters() -> list[Path]:
-    return sorted((ROOT / "adapters").rglob("*.py"))
+def test_no_module_is_too_long_to_be_read_at_once() -> None:
+    lines = {name: path.read_text("utf-8").count("\n") for name, path in law.modules(ROOT).items()}
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
 
 
-def test_every_module_has_a_row() -> None:
-    unknown = {name for name in modules().values() if name not in ROW}
-    assert not unknown, f"Give {unknown} a row in ROWS, as low as it can be."
-
-
-def test_a_module_imports_only_from_rows_above_its_own() -> None:
-    broken = [
-        f"{name} imports {other or 'lazycrop itself'}"
-        for path, name in modules().items()
-        for other in (of_ours(*pair) for pair in imports(path) if pair != ("lazycrop", "__version__"))
-        if other is not None and other != name and ROW.get(other, END) >= ROW.get(name, END)
-    ]
-    assert not broken
-
-
-def test_each_third_party_library_is_imported_by_its_owner_only() -> None:
-    broken = [
-        f"{name} imports {library}"
-        for path, name in {**modules(), ROOT / "lazycrop/__init__.py": "lazycrop"}.items()
-        for library in third_party(path)
-        if name not in OWNERS.get(library, set())
-    ]
-    assert not broken
-
-
-def test_adapters_import_their_framework_and_public_names_only() -> None:
-    from lazycrop import __all__ as public
-
-    broken = []
-    for path in adapters():
-        name = path.relative_to(ROOT / "adapters").parts[0]
-        assert name in FRAMEWORKS, f"Say in FRAMEWORKS what {name} may import."
-        broken += [f"{name} imports {library}" for library in third_party(path) - FRAMEWORKS[name] - {name}]
-        broken += [f"{name} uses {used}" for used in used_of_lazycrop(path) - {*public, *COMMANDS}]
-    assert not broken
-
-
-def used_of_lazycrop(path: Path) -> set[str]:
-    """The names that a file imports from lazycrop, whole modules below it, and what it takes from ``lazycrop.``."""
-    pairs = [(module, name) for module, name in imports(path) if of_ours(module, name) is not None]
-    used = {name or "" if module == "lazycrop" else module for module, name in pairs} - {""}
-    if ("lazycrop", None) in pairs:
-        nodes = ast.walk(ast.parse(path.read_text("utf-8")))
-        attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
-        used |= {one.attr for one in attributes if isinstance(one.value, ast.Name) and one.value.id == "lazycrop"}
-    return used
+def test_every_module_says_first_what_it_is_and_a_package_in_one_sentence() -> None:
+    files = [*law.modules(ROOT).values(), *(ROOT / "adapters").rglob("*.py")]
+    said = {path: ast.get_docstring(ast.parse(path.read_text("utf-8"))) for path in files}
+    assert [path for path, text in said.items() if not text] == []
+    first = {path: (text or "").splitlines()[0] for path, text in said.items() if path.name == "__init__.py"}
+    assert [line for line in first.values() if not line.endswith(".")] == []
 
 
 def test_importing_lazycrop_loads_no_library_and_starts_no_thread() -> None:
@@ -156,3 +126,10 @@ print(json.dumps([sorted(set(sys.modules) - modules), threading.active_count() -
     assert [module for module in loaded if module.partition(".")[0] not in {*sys.stdlib_module_names, "lazycrop"}] == []
     assert threads == 0
     assert [module for module in loaded if module.startswith("lazycrop")] == ["lazycrop"]
+
+
+def test_the_drawing_is_what_the_imports_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    from make_drawing import DRAWING, drawing
+
+    assert DRAWING.read_text("utf-8") == drawing(), "Run `make drawing`, and look at what it draws."

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import IO, Any
 
@@ -146,7 +145,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [wheel] = folder.glob("lazycrop-*.whl")
     _run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel)
     [packages] = folder.glob("venv/lib/python*/site-packages")
-    (packages / "of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
+    (packages / "of_the_tests.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
     return python
 
 

@@ -17,7 +17,7 @@ import corpus
 from lazycrop.errors import BadSize, BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
 from lazycrop.model.derivatives import CONTENT_TYPES
 from lazycrop.model.sizes import Size
-from lazycrop.pictures.ingest import prepare
+from lazycrop.pictures.ingest import mezzanines, prepare
 from lazycrop.pictures.render import render
 from lazycrop.pictures.settings import IngestSettings, Limits, Recipe
 
@@ -350,10 +350,22 @@ def test_a_foreign_format_is_unsupported_and_runs_nothing(name):
 
 def test_a_format_that_is_not_configured_is_unsupported():
     limits = Limits(input_formats=("png",))
-    render(corpus.PICTURES["png-rgb"]().data, Size.parse("40x40"), "jpg", Recipe(), limits)
+    prepare(corpus.PICTURES["png-rgb"]().data, BOUND, limits, IngestSettings())
     for name in ("jpeg-420", "gif", "webp", "avif"):
-        with pytest.raises(UnsupportedImage):
-            render(corpus.PICTURES[name]().data, Size.parse("40x40"), "jpg", Recipe(), limits)
+        with pytest.raises(UnsupportedImage, match="accepted are png"):
+            prepare(corpus.PICTURES[name]().data, BOUND, limits, IngestSettings())
+    with pytest.raises(UnsupportedImage):
+        render(corpus.PICTURES["avif"]().data, Size.parse("40x40"), "jpg", Recipe(), limits)
+
+
+@pytest.mark.parametrize("accepted", ["webp", "png", "avif", "gif"])
+def test_what_is_stored_of_an_accepted_format_is_read_whatever_is_accepted(accepted):
+    limits = Limits(input_formats=(accepted,))
+    large = corpus.busy(1600, 1200)
+    prepared = prepare(corpus.saved(large, PILLOW_NAMES[accepted]), BOUND, limits, IngestSettings())
+    for data in (prepared.data, *(content for _, content in prepared.mezzanines)):
+        assert render(data, Size.parse("40x40"), "jpg", Recipe(), limits).width == 40
+    mezzanines(prepared.data, limits, IngestSettings())
 
 
 @pytest.mark.parametrize("name", ["jpeg-420", "jpeg-progressive", "png-rgb", "png-p-alphas", "webp", "avif", "gif"])

@@ -232,7 +232,7 @@ def test_a_picture_that_is_resized_in_bands_by_a_used_resizer_is_as_if_made_at_o
         box = (random.random() * 700, random.random() * 700, 800 + random.random() * 700, 800 + random.random() * 700)
         for size in ((random.randrange(1, 1500), random.randrange(1, 1500)), (1400, 1300), (1, 1), (1999, 3)):
             expected = resampling._by_simd(resampling.simd.Resizer(), source, size, box)
-            got = resampling._resampled(source, size, box)
+            got = resampling._resampled(source, size, box, None)
             difference = np.abs(np.asarray(got, int) - np.asarray(expected, int))
             assert (got.size, got.mode) == (size, mode)
             # Where a band begins is rounded to a float, and the weights to whole numbers.

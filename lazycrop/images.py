@@ -1,0 +1,228 @@
+"""LazyCrop: what an application has of its images.
+
+>>> images = LazyCrop(store="./images", sizes=["200x100", "800x"])
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Unpack
+
+from lazycrop import settings
+from lazycrop.build import build
+from lazycrop.errors import BadRecord, BadRequest, Unavailable, UnknownImage
+from lazycrop.http.answers import Answer
+from lazycrop.http.requests import Request
+from lazycrop.library.jobs import STORE, Jobs
+from lazycrop.model import urls
+from lazycrop.model.derivatives import AUTO, Derivative
+from lazycrop.model.keys import ImageId, read_image_id
+from lazycrop.model.records import Focal, Record, check_focal
+from lazycrop.model.sizes import Asks, Size, read_bound
+from lazycrop.service import Service
+from lazycrop.sources import given
+
+if TYPE_CHECKING:
+    from lazycrop.keywords import Settings
+
+
+class LazyCrop:
+    """Images that are stored once and asked for in any size.
+
+    Making one starts no thread and connects nowhere. It is safe for threads, and one made before a fork works in the
+    children. Raises :class:`~lazycrop.errors.ConfigurationError`.
+    """
+
+    def __init__(self, **given_settings: Unpack[Settings]) -> None:
+        self.config = settings.make_config(given_settings)
+        parts = build(self.config)
+        self.policy = parts.policy
+        self.store = parts.store.unguarded
+        self._store = parts.store
+        self.jobs: Jobs = parts.jobs
+        self._access = parts.access
+        self._state = parts.state
+        self._records = parts.records
+        self._renders = parts.renders
+        self._versions = parts.versions
+        self._events = parts.events
+        self._service = Service(parts, self.config)
+        self.remembered = self._service.remembered
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], prefix: str = settings.PREFIX) -> LazyCrop:
+        """From those of ``mapping`` that begin with ``prefix``; values may be strings."""
+        return cls(**settings.from_mapping(mapping, prefix))
+
+    @classmethod
+    def from_ini(cls, path: str | os.PathLike[str]) -> LazyCrop:
+        """From the section ``[lazycrop]`` of an ini file."""
+        return cls(**settings.from_ini(path))
+
+    @classmethod
+    def from_env(cls) -> LazyCrop:
+        """From the environment: ``LAZYCROP_STORE`` and so on, over the ini file that ``LAZYCROP_CONFIG`` names."""
+        return cls(**settings.from_env())
+
+    def answer(self, request: Request | str, **parts: Any) -> Answer:
+        """The response to a request. Blocks for the store, for a render, for others who make the same picture.
+
+        ``request``: a :class:`~lazycrop.http.requests.Request`; or its path, with its other ``parts`` by name. Ends at
+        the latest when ``request_seconds`` are over. Raises nothing: an error is an answer too.
+        """
+        return self._service.answer(Request(request, **parts) if isinstance(request, str) else request)
+
+    def store_origin(
+        self,
+        image_id: ImageId,
+        source: given.Given,
+        bound: str | Size = "4000x4000",
+        *,
+        focal: Focal = None,
+        private: bool | None = None,
+    ) -> Record:
+        """Store an image; return its record when everything of it is stored. Blocks for as long as that takes.
+
+        ``image_id``: a text, or the number or UUID of a row. ``source``: an http(s) URL as a text; a file as a Path, bytes, or a binary file object. ``bound``: the box in
+        pixels that the origin is shrunk to. ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``.
+        ``private``: only who has a signed URL gets anything of it; as the setting says when None.
+        An id that exists gets a new version.
+
+        Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
+        :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
+        """
+        image_id = read_image_id(image_id)
+        check_focal(focal)
+        box = read_bound(bound)
+        private = self._access.is_private(private)
+        data, described = given.read(source, self.config.download)
+        try:
+            return self._versions.store(image_id, data, described, box, focal, private)
+        finally:
+            self._service.forget()
+
+    def set_private(self, image_id: ImageId, private: bool) -> Record:
+        """Make an image private, or public, as a new version of the same picture; its former versions go. Blocks.
+
+        Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.ConfigurationError`.
+        """
+        image_id = read_image_id(image_id)
+        self._access.is_private(private)
+        try:
+            return self._versions.set_private(image_id, private)
+        finally:
+            self._service.forget()
+
+    def record(self, image_id: ImageId, version: int | None = None) -> Record:
+        """What is known of an image, or was some seconds ago. Blocks for the store where nobody has asked lately.
+
+        Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.StoreUnavailable`.
+        """
+        return self._records.recent(read_image_id(image_id), version)
+
+    def purge(self, image_id: ImageId, version: int | None = None, *, forget: bool = False) -> int:
+        """Delete all of an image, or all of one of its former versions; return how many objects went. Blocks.
+
+        Images below it (``a/b`` of ``a``) stay. A job that is under way leaves nothing behind. What stays is one tiny
+        object with the number of the last version, so that an image that is stored under this id again has other URLs
+        than those that caches still have; ``forget`` deletes that too.
+        """
+        image_id = read_image_id(image_id)
+        try:
+            return self._versions.purge(image_id, version, forget)
+        finally:
+            self._service.forget()
+
+    def warm(self, image_id: ImageId, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> list[Derivative]:
+        """Have sizes of an image made and stored before anybody asks; return them.
+
+        ``formats``: the ``format`` of the settings when not given. Raises :class:`~lazycrop.errors.UnknownImage`, and
+        :class:`~lazycrop.errors.Unavailable` when the broker does not take the jobs.
+        """
+        record = self.record(image_id)
+        if isinstance(sizes, str) or isinstance(formats, str):
+            raise BadRequest("One text is given for several sizes or formats; give a list.")
+        kinds: list[str] = []
+        for format in formats or (self.config.format,):
+            kinds += [*self.config.offered_formats, record.format] if format == AUTO else [format]
+        wanted = [
+            Derivative(record.image_id, self.size(size), kind, record.version) for size in sizes for kind in kinds
+        ]
+        for derivative in wanted:
+            self.policy.check(derivative)
+            if derivative.size is not None and not self.jobs.send(STORE, derivative):
+                raise Unavailable(f"The job for {derivative.key!r} was not taken, or failed; the log says why.")
+        return wanted
+
+    def url(
+        self,
+        image_id: ImageId,
+        size: Asks,
+        *,
+        format: str | None = None,
+        version: int | None = None,
+        expires: int | timedelta | None = None,
+        mount: str | None = None,
+    ) -> str:
+        """The path to ask for ``size``, with the image's version from the second on, and signed where it must be.
+
+        ``format``: that of the settings when not given. ``expires``: how long from now until the URL is refused, in
+        seconds or as a timedelta.
+        ``mount``: where the images are mounted, ``prefix`` when not given; begins with SCRIPT_NAME where there is one.
+        Raises :class:`~lazycrop.errors.BadSize`, :class:`~lazycrop.errors.NotAllowed`; never for the lack of an image.
+        """
+        image_id = read_image_id(image_id)
+        record = self._recent(image_id, version)
+        if record is not None:
+            version = record.version
+        derivative = Derivative(image_id, self.size(size), format or self.config.format, version)
+        until = None if expires is None else int(time.time() + _seconds(expires))
+        return self._service.location(derivative, mount, until, private=record is not None and record.private)
+
+    def size(self, size: Asks) -> Size | None:
+        """A size as users give it, as a Size; None is the origin. Raises :class:`~lazycrop.errors.BadSize`."""
+        if isinstance(size, str):
+            return urls.read_size(size, self.policy.presets)
+        return size if isinstance(size, Size) else Size(*size)
+
+    def stored_url(self, derivative: Derivative) -> str | None:
+        """The store's own URL of what is known to be stored; None where that is not known, or has none."""
+        if derivative.format == AUTO or self.config.answers.answer != "redirect":
+            return None
+        found = self._records.find(derivative)
+        if found.record.private or (derivative.size is not None and not found.stored):
+            return None
+        return self._store.url(found.key)
+
+    @property
+    def closed(self) -> bool:
+        """Nothing may be asked for: neither sizes nor a secret are set."""
+        return self._access.closed
+
+    def on(self, event: str, call: Callable[[Any], object]) -> None:
+        """Have ``call`` called with each event of this name: stored, replaced, rendered, purged, failed.
+
+        It is called after the fact, in the process and on the thread where it happened; see :mod:`lazycrop.events`.
+        What it raises is logged and changes nothing. Raises :class:`~lazycrop.errors.ConfigurationError`.
+        """
+        self._events.on(event, call)
+
+    def close(self) -> None:
+        """Let embedded jobs finish, end threads and connections to memcached; at exit this happens by itself."""
+        self.jobs.close()
+        self._renders.close()
+        self._state.close()
+
+    def _recent(self, image_id: ImageId, version: int | None) -> Record | None:
+        """The record where it is to be had: a URL can be made without it."""
+        try:
+            return self.record(image_id, version)
+        except (UnknownImage, Unavailable, BadRecord):
+            return None
+
+
+def _seconds(time: int | timedelta) -> float:
+    return time.total_seconds() if isinstance(time, timedelta) else time

@@ -1,0 +1,112 @@
+"""JPEG: what its segments say (ITU-T T.81).
+
+Pillow looks at the segments before the first scan, then libjpeg reads the file from its beginning. libjpeg is at ease
+with whatever is in it; Pillow refuses good pictures for what nobody needs, and is shown what makes pixels alone.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+
+from lazycrop.errors import ImageTooLarge
+from lazycrop.pictures.headers import Header
+from lazycrop.pictures.reading import Clock
+from lazycrop.pictures.settings import Limits
+
+_EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TABLES = frozenset((0xC4, 0xCC, 0xDB, 0xDD))
+_BETWEEN_SCANS = _TABLES | {0xDC, 0xFE} | set(range(0xE0, 0xF0))
+
+# 0xFF00 is a byte of the picture; TEM, RST and SOI have no length after them (table B.1).
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+
+
+def read(data: bytes, clock: Clock, limits: Limits) -> Header:
+    """The header of a JPEG; its ``data`` ends where the first scan begins."""
+    kept = [b"\xff\xd8"]
+    exif = b""
+    profile: dict[int, bytes] = {}
+    for code, start, end in _segments(data, 2, clock):
+        content = data[start + 4 : end]
+        if code in _FRAMES or code in _TABLES or code == _SOS or _tells_colours(code, content):
+            kept.append(data[start:end])
+        elif code == _APP1 and content.startswith(b"Exif\0\0"):
+            exif = exif or content
+        elif code == _APP2 and content.startswith(b"ICC_PROFILE\0") and len(content) > 14:
+            profile[content[12]] = content  # by its number
+        if code == _SOS:
+            break
+    _check_scans(data, clock, limits)
+    return Header(data=b"".join(kept), exif=exif, profile=_joined(profile))
+
+
+def _segments(data: bytes, at: int, clock: Clock) -> Iterator[tuple[int, int, int]]:
+    """(code, start, end) of each segment from ``at`` on; what lies between them is passed over. Ends before EOI."""
+    while marker := _NEXT_MARKER.search(data, at):
+        clock.check()
+        code = data[marker.end() - 1]
+        at = marker.end() + max(2, int.from_bytes(data[marker.end() : marker.end() + 2], "big"))
+        if code == _EOI:
+            return
+        yield code, marker.end() - 2, at
+
+
+def _tells_colours(code: int, content: bytes) -> bool:
+    """Is it one of the two that say whether colours are YCbCr or RGB, and as long as libjpeg asks for?"""
+    is_jfif = code == _APP0 and content.startswith(b"JFIF\0") and len(content) >= 14
+    return is_jfif or (code == _APP14 and content.startswith(b"Adobe") and len(content) >= 12)
+
+
+def _joined(parts: dict[int, bytes]) -> bytes | None:
+    """The profile in its parts, each with the number of all of them."""
+    whole = parts and sorted(parts) == list(range(1, len(parts) + 1)) and parts[1][13] == len(parts)
+    return b"".join(parts[number][14:] for number in sorted(parts)) if whole else None
+
+
+def _check_scans(data: bytes, clock: Clock, limits: Limits) -> None:
+    """Each scan is a pass over the whole picture: a JPEG of 634 KB with 20,000 of them takes 51 s."""
+    if data.count(b"\xff\xda") <= limits.max_scans:
+        return  # Those of thumbnails, and of a video after the picture's end, are counted in.
+    found = 0
+    for code, _, _ in _segments(data, 2, clock):
+        found += code == _SOS
+        if found > limits.max_scans:
+            raise ImageTooLarge(f"The image has more than {limits.max_scans} scans; save it as an ordinary JPEG.")
+
+
+# What follows a scan does not change it, and what is missing of it is taken from what follows: a picture that is alike
+# with two different ends has all its pixels.
+END = b"\xff\xd9"
+OTHER_END = bytes(random.Random(1).choices(range(255), k=32_768)) + END
+
+
+def without_end(data: bytes, clock: Clock) -> bytes | None:
+    """The file up to the end of its last scan, when it lacks its EOI, and as far as its headers tell nothing else.
+
+    What comes after it is dropped. None for a file that ends as it should, or has too few scans to be whole.
+    """
+    needed: set[tuple[int, int]] = set()
+    is_progressive = False
+    at = end = 0
+    for code, start, at in _segments(data, 2, clock):
+        if code in _FRAMES and not needed:
+            is_progressive = code & 3 == 2
+            components = data[start + 10 : at : 3][: data[start + 9 : start + 10][0] if at > start + 9 else 0]
+            needed = {(one, number) for one in components for number in range(64 if is_progressive else 1)}
+        elif code == _SOS and at <= len(data):
+            count = data[start + 4] if at > start + 4 else 0
+            first, last, bits = (data[start + 5 + 2 * count : start + 8 + 2 * count] + bytes(3))[:3]
+            if bits & 15 == 0:
+                numbers = range(first, last + 1) if is_progressive else range(1)
+                needed -= {(one, number) for one in data[start + 5 : start + 5 + 2 * count : 2] for number in numbers}
+            following = _NEXT_MARKER.search(data, at)
+            end = following.start() if following else len(data)
+        elif end and code not in _BETWEEN_SCANS:
+            break
+    else:
+        if (marker := _NEXT_MARKER.search(data, at)) and data[marker.end() - 1] == _EOI:
+            return None
+    return data[:end] if end and not needed else None
