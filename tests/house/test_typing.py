@@ -205,7 +205,9 @@ def test_an_editor_completes_every_setting(python: Path, tmp_path: Path) -> None
 def completions(folder: Path, source: str, position: dict[str, int]) -> set[str]:
     """What a language server (as in an editor) offers at this position."""
     uri = (folder / "consumer.py").as_uri()
-    initial = {"processId": None, "rootUri": folder.as_uri(), "capabilities": {}}
+    root = folder.as_uri()
+    folders = [{"uri": root, "name": "consumer"}]
+    initial = {"processId": None, "rootUri": root, "workspaceFolders": folders, "capabilities": {}}
     asked = [
         {
             "id": 1,
