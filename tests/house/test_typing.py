@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import IO, Any
 
@@ -146,7 +145,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [wheel] = folder.glob("lazycrop-*.whl")
     _run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel)
     [packages] = folder.glob("venv/lib/python*/site-packages")
-    (packages / "of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
+    (packages / "of_the_tests.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
     return python
 
 
@@ -206,7 +205,9 @@ def test_an_editor_completes_every_setting(python: Path, tmp_path: Path) -> None
 def completions(folder: Path, source: str, position: dict[str, int]) -> set[str]:
     """What a language server (as in an editor) offers at this position."""
     uri = (folder / "consumer.py").as_uri()
-    initial = {"processId": None, "rootUri": folder.as_uri(), "capabilities": {}}
+    root = folder.as_uri()
+    folders = [{"uri": root, "name": "consumer"}]
+    initial = {"processId": None, "rootUri": root, "workspaceFolders": folders, "capabilities": {}}
     asked = [
         {
             "id": 1,
