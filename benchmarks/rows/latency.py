@@ -40,7 +40,7 @@ def row(plan: Plan) -> Row:
 
 
 def _ways(plan: Plan, s3: S3, proxy: FaultProxy, added: float) -> dict[str, float]:
-    from lazycrop import LazyCrop, Request
+    from lazycrop import LazyCrop
 
     proxy.set("pass")
 
@@ -81,7 +81,7 @@ def _ways(plan: Plan, s3: S3, proxy: FaultProxy, added: float) -> dict[str, floa
         return measure.median(samples)
 
     def miss(one: Any, number: int) -> None:
-        answer = one.answer(Request(f"/one/{200 + number}x100.jpg"))
+        answer = one.answer(f"/one/{200 + number}x100.jpg")
         assert answer.status == 200, answer
 
     return {
