@@ -51,6 +51,7 @@ TEST = [
     "Django>=5.2",
     "docutils>=0.21",
     "granian>=2",
+    "greenlet>=3",
     "gunicorn>=23",
     "hypothesis>=6.100",
     "mypy>=1.17",

@@ -22,10 +22,10 @@ To store is six steps. After which of them who may see what:
 If the answer to step 4 or 5 is lost, the image is read once more: if it is this version, the store took place. If that
 cannot be found out, everything stays.
 
-To purge is to put a tombstone by the same rule, and then to delete the records and all objects of versions up to its
-number. A version that is claimed and not current is left alone: its store was under way when the purge began, and comes
-after it, or finds the tombstone at its end and deletes what it has put. After the last deletion it looks once more. What
-a killed process leaves has a number that is used up: it is never mixed with anything, and the next store or purge sweeps it.
+To purge is to put a tombstone by the same rule, to delete the records and all objects of versions up to its number, and
+to look once more. A version that is claimed and not current is left alone: its store was under way when the purge
+began, and comes after it, or finds the tombstone at its end and deletes what it has put. What a killed process leaves
+has a number that is used up: it is never mixed with anything, and the next store or purge of the image sweeps it.
 
 Where processes share a cache, a lease keeps stores and purges of one image one after the other; all of the above holds
 without it.
