@@ -181,10 +181,22 @@ class LazyCrop:
         image_id = read_image_id(image_id)
         record = self._recent(image_id, version)
         if record is not None:
-            version = record.version
+            return self.url_of(record, size, format=format, expires=expires, mount=mount)
         derivative = Derivative(image_id, self.size(size), format or self.config.format, version)
-        until = None if expires is None else int(time.time() + _seconds(expires))
-        return self._service.location(derivative, mount, until, private=record is not None and record.private)
+        return self._service.location(derivative, mount, _until(expires))
+
+    def url_of(
+        self,
+        record: Record,
+        size: Asks,
+        *,
+        format: str | None = None,
+        expires: int | timedelta | None = None,
+        mount: str | None = None,
+    ) -> str:
+        """:meth:`url` of an image whose record is at hand: its very version. Asks nobody."""
+        derivative = Derivative(record.image_id, self.size(size), format or self.config.format, record.version)
+        return self._service.location(derivative, mount, _until(expires), record.private)
 
     def size(self, size: Asks) -> Size | None:
         """A size as users give it, as a Size; None is the origin. Raises :class:`~lazycrop.errors.BadSize`."""
@@ -228,5 +240,7 @@ class LazyCrop:
             return None
 
 
-def _seconds(time: int | timedelta) -> float:
-    return time.total_seconds() if isinstance(time, timedelta) else time
+def _until(expires: int | timedelta | None) -> int | None:
+    if expires is None:
+        return None
+    return int(time.time() + (expires.total_seconds() if isinstance(expires, timedelta) else expires))

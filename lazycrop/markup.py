@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -22,7 +23,7 @@ _DENSITIES = (1, 2)
 # What is an option of some helper, method or setting, and of no HTML element: not to be lost as an attribute.
 _OPTIONS = frozenset(
     [
-        *("background", "bound", "direct", "dpr", "expires", "fit", "focal", "format", "formats", "gravity"),
+        *("background", "bound", "direct", "dpr", "fit", "focal", "format", "formats", "gravity"),
         *("image_id", "mount", "placeholder", "prefix", "quality", "query", "secret", "version", "widths"),
     ]
 )
@@ -41,6 +42,18 @@ class Html(str):
         return str(self)
 
 
+Expires = int | timedelta | None
+"""How long a URL is good for, in seconds or as a timedelta; for ever when None."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """What the URLs are like. ``direct``: the store's own where it is known to be there; not of what ``expires``."""
+
+    direct: bool
+    expires: Expires = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Offer:
     """What an element offers to the browser, of whichever image and in whichever format.
@@ -51,7 +64,7 @@ class _Offer:
     box: Size | None
     widths: Sequence[int | Asks]
     sizes: str | None
-    direct: bool
+    links: _Links
 
 
 class Helpers:
@@ -67,8 +80,10 @@ class Helpers:
     :class:`~lazycrop.errors.BadImageId` or :class:`~lazycrop.errors.StoreUnavailable`. A size that may not be asked for
     is the template's mistake and always raises :class:`~lazycrop.errors.NotAllowed`.
 
-    ``direct=True``, in every helper: the store's own URL of what is known to be stored, which saves a redirect. It
-    costs a look at the cache for each URL, and has no effect on the format ``auto``.
+    ``expires``, in every helper: how long its URLs are good for, in seconds or as a timedelta; each is signed then.
+    ``direct=True``, in every helper, too: the store's own URL of what is known to be stored, which saves a
+    redirect. It costs a look at the cache for each URL, and has no effect on the format ``auto``, on private images
+    and on what expires.
     """
 
     def __init__(self, images: LazyCrop, mount: str | None = None) -> None:
@@ -92,14 +107,14 @@ class Helpers:
         *,
         format: str | None = None,
         version: int | None = None,
-        expires: int | None = None,
+        expires: Expires = None,
         direct: bool = False,
     ) -> str:
         """The URL of a picture; see :meth:`lazycrop.LazyCrop.url`."""
         record = self._record(image_id, version)
         if record is None:
             return self._fallback
-        return self._url(record, self._images.size(size), format or self._images.config.format, direct, expires)
+        return self._url(record, self._images.size(size), format or self._images.config.format, _Links(direct, expires))
 
     def srcset(
         self,
@@ -108,13 +123,14 @@ class Helpers:
         format: str = AUTO,
         *,
         version: int | None = None,
+        expires: Expires = None,
         direct: bool = False,
     ) -> str:
         """The value of an attribute ``srcset``: ``… 400w, … 800w``. ``widths``: in pixels, or sizes."""
         record = self._record(image_id, version)
         if record is None:
             return self._fallback
-        return self._by_width(record, format, _Offer(None, tuple(widths), None, direct))
+        return self._by_width(record, format, _Offer(None, tuple(widths), None, _Links(direct, expires)))
 
     def img(
         self,
@@ -126,6 +142,7 @@ class Helpers:
         sizes: str | None = None,
         format: str = AUTO,
         version: int | None = None,
+        expires: Expires = None,
         direct: bool = False,
         placeholder: bool = True,
         **attributes: Any,
@@ -137,7 +154,7 @@ class Helpers:
         ``placeholder``: show a blurred miniature, by a ``style``, until the picture is there.
         ``attributes``: any others (``class_``, ``data_id``), also in place of ``loading`` and ``decoding``.
         """
-        offer = _Offer(self._images.size(size), widths, sizes, direct)
+        offer = _Offer(self._images.size(size), widths, sizes, _Links(direct, expires))
         record = self._record(image_id, version)
         return Html(self._img(record, format, offer, placeholder, {"alt": alt, **attributes}))
 
@@ -151,6 +168,7 @@ class Helpers:
         sizes: str | None = None,
         formats: Sequence[str] | None = None,
         version: int | None = None,
+        expires: Expires = None,
         direct: bool = False,
         placeholder: bool = True,
         **attributes: Any,
@@ -160,7 +178,7 @@ class Helpers:
         ``formats``: those of the setting ``auto_formats`` that may be asked for, when not given. The URL says the
         format, other than with ``auto``: for caches that do not heed Vary, and for ``direct``.
         """
-        offer = _Offer(self._images.size(size), widths, sizes, direct)
+        offer = _Offer(self._images.size(size), widths, sizes, _Links(direct, expires))
         record = self._record(image_id, version)
         img = self._img(record, record.format if record else AUTO, offer, placeholder, {"alt": alt, **attributes})
         config = self._images.config
@@ -196,12 +214,12 @@ class Helpers:
         width, height = _shown(record, box)
         if placeholder and (background := _background(record, box)):
             attributes["style"] = ";".join(filter(None, (background, attributes.get("style"))))
-        src = self._url(record, box, format, offer.direct)
+        src = self._url(record, box, format, offer.links)
         choice = self._choice(record, format, offer)
         return _tag("img", {"src": src, **choice, "width": width, "height": height, **attributes})
 
     def _source(self, record: Record, format: str, offer: _Offer) -> str:
-        choice = self._choice(record, format, offer) or {"srcset": self._url(record, offer.box, format, offer.direct)}
+        choice = self._choice(record, format, offer) or {"srcset": self._url(record, offer.box, format, offer.links)}
         return _tag("source", {"type": CONTENT_TYPES[format], **choice})
 
     def _choice(self, record: Record, format: str, offer: _Offer) -> dict[str, str]:
@@ -210,7 +228,7 @@ class Helpers:
             width, _ = _shown(record, offer.box)
             sizes = offer.sizes or f"(max-width: {width}px) 100vw, {width}px"
             return {"srcset": self._by_width(record, format, offer), "sizes": sizes}
-        candidates = self._by_density(record, format, offer.box, offer.direct) if offer.box else {}
+        candidates = self._by_density(record, format, offer.box, offer.links) if offer.box else {}
         if len(candidates) < 2:
             return {}
         return {"srcset": ", ".join(f"{url} {density:g}x" for density, url in candidates.items())}
@@ -220,10 +238,10 @@ class Helpers:
         for asked in offer.widths:
             size = _at_width(offer.box, asked) if isinstance(asked, int) else self._images.size(asked)
             width = _dimensions(size, record.width, record.height)[0] if size else record.width
-            candidates.setdefault(width, self._url(record, size, format, offer.direct))
+            candidates.setdefault(width, self._url(record, size, format, offer.links))
         return ", ".join(f"{url} {width}w" for width, url in candidates.items())
 
-    def _by_density(self, record: Record, format: str, box: Size, direct: bool) -> dict[float, str]:
+    def _by_density(self, record: Record, format: str, box: Size, links: _Links) -> dict[float, str]:
         shown, _ = _shown(record, box)
         candidates: dict[float, str] = {}
         for dpr in _DENSITIES:
@@ -231,23 +249,17 @@ class Helpers:
             # Less than dpr where the origin has no more pixels: from this the browser derives the natural size.
             density = _dimensions(size, record.width, record.height)[0] / shown
             try:
-                candidates.setdefault(density, self._url(record, size, format, direct))
+                candidates.setdefault(density, self._url(record, size, format, links))
             except NotAllowed:
                 continue
         return candidates
 
-    def _url(self, record: Record, size: Size | None, format: str, direct: bool, expires: int | None = None) -> str:
+    def _url(self, record: Record, size: Size | None, format: str, links: _Links) -> str:
         format = format if size else record.format
+        direct = links.direct and links.expires is None
         if direct and (url := self._images.stored_url(Derivative(record.image_id, size, format, record.version))):
             return url
-        return self._images.url(
-            record.image_id,
-            size or "origin",
-            format=format,
-            version=record.version,
-            expires=expires,
-            mount=self._mount,
-        )
+        return self._images.url_of(record, size or "origin", format=format, expires=links.expires, mount=self._mount)
 
 
 def _shown(record: Record, box: Size | None) -> tuple[int, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from html import unescape
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +15,7 @@ import pytest
 
 from conftest import Base
 from doubles import Taking
-from lazycrop import ConfigurationError, LazyCrop, Request
+from lazycrop import ConfigurationError, Helpers, LazyCrop, Request
 from lazycrop.caches import ProcessCache
 from lazycrop.http.answers import Answer
 from lazycrop.stores import MemoryStore
@@ -179,3 +181,22 @@ def test_a_presigned_url_reads_what_nobody_else_may(s3: S3, s3_base: Base) -> No
     assert status(location) == 200
     assert status(location.partition("?")[0]) == 403
     images.close()
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_helpers_sign_every_url_of_what_expires_or_is_private(make: Make, private: bool) -> None:
+    images = make(sizes="any", auto_formats=["webp"])
+    images.store_origin("cat", photo("Fossa"), private=private)
+    helpers, options = Helpers(images), {"direct": True} if private else {"direct": True, "expires": timedelta(hours=1)}
+    for html in (
+        helpers.url("cat", SIZE, **options),
+        helpers.srcset("cat", [100, 200], **options),
+        helpers.img("cat", SIZE, alt="", **options),
+        helpers.picture("cat", SIZE, widths=[100, 200], **options),
+    ):
+        assert "cdn.example.com" not in html and 'expires="' not in html
+        urls = re.findall(r"/img/cat/[^ \",]+", html)
+        assert urls
+        for url in urls:
+            assert ask(images, unescape(url)).status == 200
+            assert ask(images, unescape(url).partition("?")[0]).status in ({403} if private else {200, 301})
