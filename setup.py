@@ -44,6 +44,7 @@ BENCH = [
 TEST = [
     *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *FRAMEWORKS],
     "a2wsgi>=1.10",
+    "basedpyright>=1.31",  # pyright whose node comes from PyPI
     "build>=1.2",
     "celery>=5.4",
     "coverage>=7.10",

@@ -26,9 +26,9 @@ class Resting(Exception):
 class Guard:
     """All calls of this process to one thing outside: a store, a source, a memcached server, a broker, a database.
 
-    ``name``: what the log calls it. ``seconds``: the longest wait for one call. ``threads``: how many calls may be under
-    way at once, each on a thread of the guard's own, which is left to itself when the call is late; 0 makes calls on
-    the caller's thread, of what keeps ``seconds`` by itself. ``rest_seconds``: how long the other side is left alone
+    ``name``: what the log calls it. ``seconds``: the longest wait for one call. ``threads``: how many calls may be
+    under way at once, each on a thread of the guard's own, which is left to itself when the call is late; 0 makes calls
+    on the caller's thread, of what keeps ``seconds`` by itself. ``rest_seconds``: how long the other side is left alone
     after it was ill; 0 never. ``is_ill``: whether an error says so. A call that was waited for in vain for ``patience``
     seconds (``seconds`` when not given) says so too; one that was given less of the request's time does not.
     ``is_fault``: whether an error is one to tell of, though no reason to rest. Any other error is an answer.

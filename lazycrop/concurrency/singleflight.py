@@ -24,7 +24,7 @@ class SingleFlight(Generic[T]):
         self._running: dict[str, Future[T]] = {}
 
     def run(self, key: str, make: Callable[[], T], seconds: float) -> tuple[T, bool]:
-        """What ``make()`` returns or raises, and whether this very call made it. Blocks ``seconds`` at most for another.
+        """What ``make()`` returns or raises, and whether this call made it. Blocks ``seconds`` at most for another.
 
         Raises :class:`~lazycrop.errors.Overloaded` to a caller that waited for longer, or whose leader was ended by
         what ends a thread or a process (SystemExit, KeyboardInterrupt): that is the leader's own.

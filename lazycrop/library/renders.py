@@ -1,4 +1,4 @@
-"""Renders: where pictures are worked on, a bounded number at once, in bounded memory, on threads that are kept for it."""
+"""Renders: where pictures are worked on, a bounded number at once, in bounded memory, on threads kept for that."""
 
 from __future__ import annotations
 

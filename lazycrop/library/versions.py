@@ -7,9 +7,9 @@ used twice (but after ``purge(forget=True)``), so that what is below a version's
 To store is six steps. After which of them who may see what:
 
 1. *Number*: one more than the highest of what the image is, and of the folders that are there.
-2. *Claim*: put ``-claim-<token>`` into the version's folder, then list it. Whoever finds anything but its own claim there
-   takes the claim back and tries the next number; so of two that put theirs at once at most one stays, whatever the
-   server does with conditional puts. Nobody sees the version yet.
+2. *Claim*: put ``-claim-<token>`` into the version's folder, then list it. Whoever finds anything but its own claim
+   there takes the claim back and tries the next number; so of two that put theirs at once at most one stays, whatever
+   the server does with conditional puts. Nobody sees the version yet.
 3. *Origin and mezzanines* are put. Nobody sees the version yet. If one fails, all of them and the claim are deleted.
 4. *Own record* of the second and later versions: ``<id>/v2/image.json``. URLs with the version in them can see it, and
    others that store or purge take it for stored.
@@ -294,7 +294,9 @@ class Versions:
             raise
 
     def _undo(self, record: Record) -> None:
-        """Delete a version that failed. Somebody may have taken its record for that of a stored one: then not any more."""
+        """Delete a version that failed. Somebody may have taken its record for that of a stored one: then not any
+        more.
+        """
         with suppress(StoreUnavailable):
             self._delete_version(record.image_id, record.version)
             if self._contents.what_is(record.image_id) == record:

@@ -72,6 +72,9 @@ class Store(Protocol):
     """What the rest of lazycrop asks of a store. Keys are like ``cat/v2/200x100.jpg``.
 
     Every method may raise :class:`~lazycrop.errors.StoreUnavailable`; an object is visible whole or not at all.
+
+    ``repr(store)`` names the place of the objects: it is alike in every process that has this store, another one for
+    another place, without passwords, and does not change. Caches that processes share are kept apart by it.
     """
 
     is_remote: bool
@@ -94,8 +97,13 @@ class Store(Protocol):
         """Keep ``data`` under ``key``. True when it was written.
 
         ``private``: nobody else may read it; asked of stores only where images are private, by an access list where the
-        store has such, and by the key, which begins with ``-private/``. ``new``: leave an object that exists alone and return False. Some S3 servers ignore this: it is a second
-        guard, never the only one.
+        store has such, and by the key, which begins with ``-private/``.
+
+        ``new``: leave an object that exists alone and return False. What may be relied on: an object that was there
+        before the call began, and that this store is told of, stays. Of several at once exactly one is written where
+        the store can do that in one step (see "What each store can promise" in the documentation); elsewhere the last
+        one may replace the others, and all return True. A put whose answer was lost may return False for an object
+        that it has written itself. So it spares work; nobody may take it for a lock.
         """
 
     def get(self, key: str, limit: int) -> bytes:
@@ -135,11 +143,19 @@ def checked_url(name: str, url: str | None) -> str | None:
     """The URL with a slash at its end."""
     if url is None:
         return None
-    if not _URL.fullmatch(url) or "?" in url or "#" in url:
+    if not _URL.fullmatch(url) or "?" in url or "#" in url or not _has_port(url):
         raise ConfigurationError(
             f"{name} is {shown(url)}; it must be an absolute URL without a query, such as https://cdn.example.com/images/."
         )
     return url.rstrip("/") + "/"
+
+
+def _has_port(url: str) -> bool:
+    """Is its port, if it has one, a number that ports may have? And its host, if that is one of IPv6, an address?"""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def object_url(public_url: str, key: str) -> str:

@@ -1,10 +1,10 @@
-"""Folders: a store in a folder, and what it takes to write whole files, or none."""
+"""Folders: a store in a folder."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +13,9 @@ from typing import BinaryIO, cast
 from lazycrop.errors import BadRequest, MissingObject
 from lazycrop.model.derivatives import IMMUTABLE
 from lazycrop.stores.contract import Opened, checked_url, object_url, unavailable
+from lazycrop.stores.files import TEMPORARY, composed, ignores_case, link, remove_leftovers, rename, sync, sync_folder
 
+_NO_NAMES = (errno.ENAMETOOLONG, errno.EILSEQ)
 _WAYS = 10_000  # Folders that are remembered to have no symbolic link on the way.
 
 
@@ -41,6 +43,7 @@ class FolderStore:
     def __init__(self, path: str | os.PathLike[str], public_url: str | None = None) -> None:
         self.path = os.path.realpath(path)
         self._ways: set[str] = set()
+        self._ignores_case: bool | None = None
         self.public_url = checked_url("public_url", public_url)
 
     def __repr__(self) -> str:
@@ -61,16 +64,16 @@ class FolderStore:
     ) -> bool:
         path = self._path(key)
         folder = os.path.dirname(path)
-        temporary = os.path.join(folder, f"{_TEMPORARY}{uuid.uuid4().hex}")
+        temporary = os.path.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}")
         with self._failures("put", key):
             try:
                 with self._create(temporary) as file:
                     file.write(data)
                     file.flush()
-                    os.fsync(file.fileno())
-                written = _link(temporary, path) if new else _rename(temporary, path)
+                    sync(file.fileno())
+                written = link(temporary, path) if new else rename(temporary, path)
                 with suppress(FileNotFoundError):  # deleted again already, and its folder with it
-                    _sync_folder(folder)
+                    sync_folder(folder)
                 return written
             finally:
                 with suppress(OSError):
@@ -105,24 +108,26 @@ class FolderStore:
             return False
 
     def delete(self, key: str) -> None:
-        path = self._path(key)
         with suppress(MissingObject), self._failures("delete", key):
+            path = self._path(key, missing=True)
             os.unlink(path)
             folder = os.path.dirname(path)
-            _remove_leftovers(folder)
+            remove_leftovers(folder)
             self._prune(folder)
 
     def list(self, folder: str) -> Iterator[str]:
-        path = self._path(folder.removesuffix("/")) if folder else self.path
         found = []
-        with suppress(MissingObject), self._failures("list", folder), os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    found.append(f"{folder}{entry.name}/")
-                elif entry.is_file(follow_symlinks=False):
-                    found.append(f"{folder}{entry.name}")
+        with suppress(MissingObject), self._failures("list", folder):
+            path = self._path(folder.removesuffix("/"), missing=True) if folder else self.path
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    name = composed(entry.name) if self._ignores_case else entry.name
+                    if name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        found.append(f"{folder}{name}/")
+                    elif entry.is_file(follow_symlinks=False):
+                        found.append(f"{folder}{name}")
         return iter(found)
 
     def _remember_way(self, way: str) -> None:
@@ -130,8 +135,11 @@ class FolderStore:
             self._ways.clear()
         self._ways.add(way)
 
-    def _path(self, key: str, *, reading: bool = False) -> str:
-        """The object's file. Keys are checked long before; this makes sure that none ever leaves the folder."""
+    def _path(self, key: str, *, reading: bool = False, missing: bool = False) -> str:
+        """The object's file. Keys are checked long before; this makes sure that none ever leaves the folder.
+
+        ``reading``, ``missing``: what is spelled otherwise on the disk is missing; else it is in the way.
+        """
         segments = key.split("/")
         if "\0" in key or any(not segment or segment.startswith(".") for segment in segments):
             raise BadRequest(f"The key {key[:80]!r} is malformed; it is names joined by '/', none beginning with '.'.")
@@ -144,7 +152,30 @@ class FolderStore:
                 raise unavailable("reach", key, "there is a symbolic link on the way")
             if reading:
                 self._remember_way(way)
+        if self._ignores_case is not False and self._is_spelled_otherwise(path):
+            if reading or missing:
+                raise MissingObject("The store has no such object.")
+            raise BadRequest(
+                f"The key {key[:80]!r} differs from one that is there in upper and lower case only, which the folder "
+                "of the store ignores; take another image id."
+            )
         return path
+
+    def _is_spelled_otherwise(self, path: str) -> bool:
+        """Is there something by this name that has another one, as 'Cat' beside 'cat' where case is ignored?
+
+        Found out once, and at the first use that can tell. The residual risk: two that are put at the same moment.
+        """
+        while path != self.path:
+            folder, name = os.path.split(path)
+            if self._ignores_case is None:
+                self._ignores_case = ignores_case(folder)
+            if self._ignores_case is False:
+                return False
+            if self._ignores_case and os.path.lexists(path) and name not in map(composed, os.listdir(folder)):
+                return True
+            path = folder
+        return False
 
     def _create(self, path: str) -> BinaryIO:
         """A new file at ``path``, and the folders above it, which a delete may be removing just now."""
@@ -172,52 +203,8 @@ class FolderStore:
         except OSError as error:
             if action != "put" and isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
                 raise MissingObject("The store has no such object.") from None
+            if error.errno in _NO_NAMES:
+                if action != "put":
+                    raise MissingObject("The store has no such object.") from None
+                raise BadRequest(f"The key {key[:80]!r} has names that the store's folder cannot have.") from None
             raise unavailable(action, key, error) from error
-
-
-_TEMPORARY = ".lazycrop-"
-_LEFTOVER_SECONDS = 60
-
-
-def _rename(temporary: str, path: str) -> bool:
-    os.replace(temporary, path)
-    return True
-
-
-def _link(temporary: str, path: str) -> bool:
-    """Unlike a rename, a link never replaces what is there, and exactly one of several succeeds."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        if os.path.isdir(path):
-            raise
-        return False
-    return True
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the new name last through a power cut, which syncing the file alone does not."""
-    if os.name != "posix":
-        return  # elsewhere a folder cannot be opened
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_leftovers(folder: str) -> None:
-    """Remove what killed puts have left in a folder, if that is all there is.
-
-    If one is still being written after all, that put fails and is tried again.
-    """
-    with os.scandir(folder) as entries:
-        leftovers = []
-        for entry in entries:
-            if not entry.name.startswith(_TEMPORARY):
-                return
-            if time.time() - entry.stat(follow_symlinks=False).st_mtime < _LEFTOVER_SECONDS:
-                return
-            leftovers.append(entry.path)
-    for path in leftovers:
-        os.unlink(path)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cached_property, partial
-from typing import NoReturn, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from lazycrop.concurrency.guard import Guard
 from lazycrop.errors import LazyCropError, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.stores.contract import Opened, Presigning, Store, StoreSettings
+from lazycrop.stores.contract import Opened, Presigning, Store, StoreSettings, unavailable
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _WRITE_SECONDS = 60.0  # For one put in all: a large origin on a slow line takes its time.
+_PIECE = 65536  # Bytes of an opened object that are read at once.
 
 
 class Guarded:
     """A store around another one, whatever that one is; it raises nothing but errors of ours.
 
     ``threads``: on which calls are made; 0 makes them on the caller's, of a store that answers or fails at once. Reads
-    and writes are guarded apart: a put that fails is no reason to let reads rest.
+    and writes are guarded apart: a put that fails is no reason to let reads rest. To list is as patient as to write:
+    only who stores or purges does it, and of a whole folder. An opened object is read on whatever the store does
+    otherwise; it may be silent for as long as one that is read at once.
     """
 
     def __init__(self, store: Store, settings: StoreSettings, *, threads: int) -> None:
@@ -36,7 +41,8 @@ class Guarded:
             threads=threads,
             rest_seconds=rest,
             patience=settings.store_read_seconds,
-            is_ill=_timed_out if threads else _unavailable,
+            is_ill=_timed_out,
+            is_fault=_unavailable,
         )
         self._writes = Guard(
             f"the store {store!r}, written to,",
@@ -46,6 +52,15 @@ class Guarded:
             rest_seconds=0.0,
             is_ill=_unavailable,
         )
+        self._streams = Guard(
+            f"the store {store!r}, being read on,",
+            logger,
+            seconds=settings.store_read_seconds,
+            threads=threads,
+            rest_seconds=0.0,
+            is_ill=_unavailable,
+        )
+        self._threads = threads
 
     def __repr__(self) -> str:
         return repr(self._store)
@@ -64,7 +79,12 @@ class Guarded:
         return self._read(lambda: self._store.public_url)()
 
     def url(self, key: str) -> str | None:
-        return self._store.url(key) if self.public_url is not None else None
+        if self.public_url is None:
+            return None
+        try:
+            return self._store.url(key)
+        except Exception as error:
+            _fail(error)
 
     def put(
         self,
@@ -88,7 +108,10 @@ class Guarded:
         return self._read(partial(self._store.get, key, limit))
 
     def open(self, key: str) -> Opened:
-        return self._read(partial(self._store.open, key))()
+        opened = self._read(partial(self._store.open, key))()
+        if not self._threads:
+            return opened
+        return Opened(io.BufferedReader(_Stream(opened.file, self._streams), _PIECE), opened.length)
 
     def exists(self, key: str) -> bool:
         return self._read(partial(self._store.exists, key))()
@@ -105,8 +128,8 @@ class Guarded:
         return self._read(lambda: store.presigned_url(key, seconds))() if isinstance(store, Presigning) else None
 
     def close(self) -> None:
-        self._reads.close()
-        self._writes.close()
+        for guard in (self._reads, self._writes, self._streams):
+            guard.close()
 
     def _read(self, do: Callable[[], T]) -> Callable[[], T]:
         try:
@@ -124,16 +147,42 @@ class Guarded:
 
     def _write(self, do: Callable[[], T]) -> T:
         try:
-            return self._writes.call(do, _WRITE_SECONDS)
+            return self._writes.call(do)
         except Exception as error:
             _fail(error)
+
+
+class _Stream(io.RawIOBase):
+    """An object that is being read, each piece of it in bounded time."""
+
+    def __init__(self, file: BinaryIO, guard: Guard) -> None:
+        self._file = file
+        self._guard = guard
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = len(buffer)
+        try:
+            data = self._guard.call(lambda: self._file.read(size))
+        except Exception as error:
+            _fail(error)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            with suppress(Exception):  # Nobody waits for it: a read that hangs holds up the end of the file as well.
+                self._guard.begin(self._file.close)
+        super().close()
 
 
 def _fail(error: Exception) -> NoReturn:
     """The reason, which may name hosts and paths, is for the log; the client is told the kind of failure only."""
     if isinstance(error, LazyCropError):
         raise error
-    raise StoreUnavailable("The image store is not available; try again in a few seconds.") from error
+    raise unavailable("call", "the store", error) from error
 
 
 def _timed_out(error: BaseException) -> bool:

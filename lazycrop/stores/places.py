@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from lazycrop.errors import ConfigurationError
 from lazycrop.options import shown
@@ -30,12 +30,21 @@ def open_store(settings: StoreSettings) -> Guarded:
 
 
 def _named(place: str, settings: StoreSettings) -> Store:
-    url = urlsplit(place)
+    if place == "memory:":
+        return MemoryStore(public_url=settings.public_url)
+    try:
+        url = urlsplit(place)
+        netloc, port = url.netloc, url.port
+    except ValueError as error:
+        raise ConfigurationError(f"'store' is {shown(place)}, which cannot be read: {error}.") from None
     if url.scheme == "s3":
-        if not url.netloc:
-            raise ConfigurationError(f"'store' is {shown(place)}; an S3 store is written s3://bucket/base/path.")
+        if not netloc or port is not None or "@" in netloc or url.query or url.fragment:
+            raise ConfigurationError(
+                f"'store' is {shown(place)}; an S3 store is written s3://bucket/base/path. "
+                "Its server is `s3_endpoint_url`, its keys are `s3_access_key` and `s3_secret_key`."
+            )
         return S3Store(
-            url.netloc,
+            netloc,
             url.path,
             public_url=settings.public_url,
             endpoint_url=settings.s3_endpoint_url,
@@ -45,8 +54,23 @@ def _named(place: str, settings: StoreSettings) -> Store:
             acl=settings.s3_acl,
             settings=settings,
         )
-    if place == "memory:":
-        return MemoryStore(public_url=settings.public_url)
     if url.scheme not in ("", "file") and len(url.scheme) > 1:  # One letter is a drive.
         raise ConfigurationError(f"'store' is {shown(place)}; it is a folder, s3://bucket/base/path or memory:.")
-    return FolderStore(url.path if url.scheme == "file" else place, public_url=settings.public_url)
+    return FolderStore(_folder_of(place, url), public_url=settings.public_url)
+
+
+def _folder_of(place: str, url: SplitResult) -> str:
+    """The folder's path: of a file URL decoded; of a text with the home folder that ``~`` stands for."""
+    if url.scheme == "file":
+        if url.netloc not in ("", "localhost") or url.query or url.fragment:
+            raise ConfigurationError(
+                f"'store' is {shown(place)}; a file URL is written file:///srv/images, and '?' and '#' as %3F and %23."
+            )
+        path = unquote(url.path)
+    else:
+        path = os.path.expanduser(place)
+        if path.startswith("~") and path == place:
+            raise ConfigurationError(f"'store' is {place!r}, and there is no such home folder; write its path.")
+    if not path or "\0" in path:
+        raise ConfigurationError(f"'store' is {place!r}; it is a folder, s3://bucket/base/path or memory:.")
+    return path

@@ -6,16 +6,23 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from lazycrop.concurrency.forks import renew
-from lazycrop.errors import ConfigurationError, LazyCropError, MissingObject
+from lazycrop.errors import ConfigurationError, LazyCropError, MissingObject, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
+from lazycrop.stores.buckets import checked_bucket, checked_endpoint, checked_region
 from lazycrop.stores.contract import Opened, StoreSettings, checked_url, object_url, unavailable
+from lazycrop.stores.listing import pages, status_of
 
 logger = logging.getLogger(__name__)
+
+_TRIES = 3  # Of a put that another one was in the way of.
+# What servers are known to answer a condition that they do not know: 501, 400, 405; 409 where the object exists or is
+# being put; 403 for a signature over a header that a proxy has taken away.
+_REFUSALS = (400, 403, 405, 409, 501)
 
 
 class S3Store:
@@ -24,6 +31,10 @@ class S3Store:
     What is not given (keys, region, endpoint) is found by boto3 where it always looks: the environment, its
     configuration files, the machine's role. ``public_url`` includes the base path; without one it is the bucket's own.
     ``acl`` is sent with each object when given, such as ``public-read``.
+
+    Calls keep boto3's timeouts only, which hold for one address and one read of the socket; :class:`Guarded` bounds
+    them in all. ``conditional_puts``: whether the server puts what is new in one step, and refuses what is not; None
+    as long as that is not known.
     """
 
     is_remote = True
@@ -43,19 +54,20 @@ class S3Store:
     ) -> None:
         if bool(access_key) != bool(secret_key):
             raise ConfigurationError("Only one of access_key and secret_key is given; give both, or neither.")
-        self.bucket = bucket
+        self.bucket = checked_bucket(bucket)
         self.base_path = f"{base_path.strip('/')}/".lstrip("/")
         self._public_url = checked_url("public_url", public_url)
         self._settings = settings
         self._acl = {"ACL": acl} if acl else {}
         given = {
-            "endpoint_url": checked_url("endpoint_url", endpoint_url),
+            "endpoint_url": checked_endpoint(endpoint_url),
             "aws_access_key_id": access_key,
             "aws_secret_access_key": secret_key,
-            "region_name": region,
+            "region_name": checked_region(region),
         }
         self._client_arguments = {name: value for name, value in given.items() if value}
         self._warned = False
+        self.conditional_puts: bool | None = None
         renew(self)
 
     def after_fork(self) -> None:
@@ -91,8 +103,7 @@ class S3Store:
         new: bool = False,
         private: bool = False,
     ) -> bool:
-        condition = {"IfNoneMatch": "*"} if new else {}
-        try:
+        def send(**condition: str) -> None:
             with self._failures("put", key):
                 self._patient_client().put_object(
                     **self._named(key),
@@ -102,9 +113,45 @@ class S3Store:
                     **({} if private else self._acl),
                     **condition,
                 )
-        except _AlreadyThere:
-            return False
+
+        if new:
+            return self._put_new(key, send)
+        send()
         return True
+
+    def _put_new(self, key: str, send: Callable[..., None]) -> bool:
+        """Put what is not there: in one step, or in two where the server refuses the condition."""
+        refused: _Refused | None = None
+        for _ in range(0 if self.conditional_puts is False else _TRIES):
+            try:
+                send(IfNoneMatch="*")
+                return True
+            except _AlreadyThere:
+                self.conditional_puts = True
+                return False
+            except _Refused as error:
+                refused = error
+                if not error.is_conflict:
+                    break
+        if self.exists(key):
+            return False
+        send()
+        if refused and not refused.is_conflict:  # Had it refused the object itself, it would have done so again.
+            self._warn_of_conditions(refused)
+        return True
+
+    def probe_conditional_puts(self, key: str) -> bool:
+        """Does the server itself leave an object alone that is there? Puts and deletes ``key``, which must be free.
+
+        ``conditional_puts`` is the answer from then on. Blocks for four requests. Raises StoreUnavailable.
+        """
+        try:
+            self.put(key, b"first", "text/plain", new=True)
+            if self.put(key, b"second", "text/plain", new=True):
+                self.conditional_puts = False
+        finally:
+            self.delete(key)
+        return self.conditional_puts is True
 
     def get(self, key: str, limit: int) -> bytes:
         deadline = time.monotonic() + self._settings.store_seconds
@@ -137,10 +184,7 @@ class S3Store:
     def list(self, folder: str) -> Iterator[str]:
         prefix = self.base_path + folder
         with self._failures("list", folder):
-            pages = self._patient_client().get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/"):
-                found = [entry["Key"] for entry in page.get("Contents", ())]
-                found += [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
+            for found in pages(self._patient_client(), self.bucket, prefix):
                 # Consoles make an empty object named as the folder itself.
                 yield from (name.removeprefix(self.base_path) for name in found if name != prefix)
 
@@ -162,11 +206,13 @@ class S3Store:
         except LazyCropError:
             raise
         except ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            status = status_of(error)
             code = error.response.get("Error", {}).get("Code")
             if status == 412 and action == "put":
                 raise _AlreadyThere from None
-            if status == 404 and action != "put" and code != "NoSuchBucket":
+            if status in _REFUSALS and action == "put":
+                raise _Refused(str(unavailable(action, key, error)), code) from error
+            if status in (404, 410) and action != "put" and code != "NoSuchBucket":
                 raise MissingObject("The store has no such object.") from None
             # Who may not list a bucket is not told what is missing in it. A HEAD has no body, hence no better code.
             if status == 403 and action in ("get", "look for") and code in ("AccessDenied", "Forbidden", "403"):
@@ -175,8 +221,18 @@ class S3Store:
             raise unavailable(action, key, error) from error
         except Exception as error:  # BotoCoreError, and those that belong to no family, as of an answer that is no XML
             if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
-                raise unavailable(action, key, TimeoutError(str(error))) from None
-            raise unavailable(action, key, error) from None
+                raise unavailable(action, key, error) from TimeoutError(str(error))
+            raise unavailable(action, key, error) from error
+
+    def _warn_of_conditions(self, refused: Exception) -> None:
+        if self.conditional_puts is not False:
+            self.conditional_puts = False
+            logger.warning(
+                "The bucket %s refuses puts with the condition that nothing is there (%s); it is looked for instead, "
+                "so that of two processes that store the same at once both may do so.",
+                self.bucket,
+                refused.__cause__,
+            )
 
     def _warn_of_403(self) -> None:
         if not self._warned:
@@ -234,6 +290,14 @@ class _AlreadyThere(LazyCropError):
     """The object that should have been new exists."""
 
 
+class _Refused(StoreUnavailable):
+    """The server refuses this put as it was asked for. ``is_conflict``: somebody else puts it just now; ask again."""
+
+    def __init__(self, sentence: str, code: str) -> None:
+        super().__init__(sentence)
+        self.is_conflict = code == "ConditionalRequestConflict"
+
+
 class _Body(io.RawIOBase):
     """The body of an S3 answer: a read returns what has arrived, and a body that ends early is an error."""
 
@@ -252,7 +316,7 @@ class _Body(io.RawIOBase):
         try:
             data = self._response.read1(len(buffer))
         except Exception as error:  # urllib3's, http.client's, ssl's and the socket's come through here
-            raise unavailable("read", self._key, error)
+            raise unavailable("read", self._key, error) from error
         self._left -= len(data)
         if not data and self._left > 0:
             raise unavailable("read", self._key, f"it ended {self._left} bytes early")

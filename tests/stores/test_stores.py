@@ -26,6 +26,7 @@ from lazycrop.errors import BadRequest, ConfigurationError, MissingObject, Store
 from lazycrop.model.derivatives import IMMUTABLE
 from lazycrop.stores.contract import Store, StoreSettings
 from lazycrop.stores.folder import FolderStore
+from lazycrop.stores.guarded import Guarded
 from lazycrop.stores.memory import MemoryStore
 from lazycrop.stores.s3 import S3Store
 from lazycrop.testing.contracts import check_store
@@ -55,6 +56,11 @@ def stub_store(port: int, **arguments: Any) -> S3Store:
     endpoint = f"http://{HOST}:{port}"
     given: dict[str, Any] = {"access_key": "lazykey", "secret_key": "lazysecret", "settings": CALM}
     return S3Store("pics", endpoint_url=endpoint, **(given | arguments))
+
+
+def guarded(store: Store, settings: StoreSettings) -> Guarded:
+    """The store as lazycrop uses it."""
+    return Guarded(store, settings, threads=settings.store_connections)
 
 
 @contextmanager
@@ -269,7 +275,7 @@ def test_secrets_are_in_no_representation_log_or_error(s3: S3, caplog: pytest.Lo
 
 
 def test_errors_are_told_to_the_log_and_not_to_the_client(s3: S3, caplog: pytest.LogCaptureFixture) -> None:
-    store = S3Store("no-such-bucket", **s3_arguments(s3))
+    store = guarded(S3Store("no-such-bucket", **s3_arguments(s3)), CALM)
     with pytest.raises(StoreUnavailable) as error:
         store.get("cat/200x.jpg", 100)
     assert "NoSuchBucket" in caplog.text
@@ -324,7 +330,7 @@ def test_only_what_is_set_is_sent_with_an_object() -> None:
 def test_an_unreachable_store_is_unavailable_within_its_time(s3: S3) -> None:
     with FaultProxy(s3.port) as proxy:
         s3_store(s3, base_path="faults").put("cat/200x.jpg", b"picture", "image/jpeg")
-        store = s3_store(s3, f"http://{proxy.address}", base_path="faults", settings=QUICK)
+        store = guarded(s3_store(s3, f"http://{proxy.address}", base_path="faults", settings=QUICK), QUICK)
         uses: list[Callable[[], object]] = [
             lambda: store.get("cat/200x.jpg", 100),
             lambda: store.open("cat/200x.jpg"),
@@ -357,7 +363,7 @@ def test_only_a_read_that_times_out_has_the_store_left_alone(s3: S3) -> None:
     with FaultProxy(s3.port) as proxy:
         settings = replace(CALM, store_read_seconds=3, store_write_seconds=0.4, store_rest_seconds=600)
         s3_store(s3, base_path="rests").put("cat/200x.jpg", b"picture", "image/jpeg")
-        store = s3_store(s3, f"http://{proxy.address}", base_path="rests", settings=settings)
+        store = guarded(s3_store(s3, f"http://{proxy.address}", base_path="rests", settings=settings), settings)
         read, put = partial(store.get, "cat/200x.jpg", 100), partial(store.put, "cat/1x.jpg", b"", "image/jpeg")
         faults: list[tuple[Mode, Callable[[], object]]] = [("reset", read), ("refuse", read), ("black hole", put)]
         for mode, use in faults:
@@ -377,7 +383,7 @@ def test_only_a_read_that_times_out_has_the_store_left_alone(s3: S3) -> None:
 def test_a_store_that_drips_is_unavailable_within_its_time(s3: S3) -> None:
     with FaultProxy(s3.port) as proxy:
         s3_store(s3, base_path="faults").put("cat/200x.jpg", b"picture", "image/jpeg")
-        store = s3_store(s3, f"http://{proxy.address}", base_path="faults", settings=QUICK)
+        store = guarded(s3_store(s3, f"http://{proxy.address}", base_path="faults", settings=QUICK), QUICK)
         proxy.set("drip", 0.05)  # the headers alone take 20 s
         with within(BUDGET), pytest.raises(StoreUnavailable):
             store.get("cat/200x.jpg", 100)
@@ -386,6 +392,7 @@ def test_a_store_that_drips_is_unavailable_within_its_time(s3: S3) -> None:
         with within(BUDGET), pytest.raises(StoreUnavailable):
             store.exists("cat/200x.jpg")
         proxy.set("pass")
+    store.close()
     eventually(lambda: not store_threads(), what="the calls that were left to themselves end")
 
 
@@ -398,20 +405,22 @@ HEADERS = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n
 
 def test_a_body_that_drips_is_given_up_and_leaves_no_thread() -> None:
     with stub(HEADERS, *[b"x"] * 1000, pause=0.05) as (port, _):
-        store = stub_store(port, settings=QUICK)
+        store = guarded(stub_store(port, settings=QUICK), QUICK)
         with within(BUDGET), pytest.raises(StoreUnavailable):
             store.get("cat/200x.jpg", 1000)
+        store.close()
         eventually(lambda: not store_threads(), 5, "the thread ends with the time, not with the body")
 
 
 def test_late_calls_do_not_pile_up() -> None:
-    few = StoreSettings(store_read_seconds=5, store_seconds=0.3, store_connections=2)
+    few = StoreSettings(store_read_seconds=5, store_seconds=0.3, store_connections=2, store_rest_seconds=0)
     with stub(b"", pause=10) as (port, _):
-        store = stub_store(port, settings=few)
+        store = guarded(stub_store(port, settings=few), few)
         for _ in range(5):
             with pytest.raises(StoreUnavailable):
                 store.exists("cat/200x.jpg")
         assert len(store_threads()) == 2
+    store.close()
     eventually(lambda: not store_threads(), what="the late calls end")
 
 

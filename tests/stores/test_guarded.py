@@ -1,0 +1,287 @@
+"""Guarded: whatever a store does, a request ends in time, with an error of lazycrop's own."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pytest
+
+from lazycrop import LazyCrop
+from lazycrop.errors import MissingObject, StoreUnavailable
+from lazycrop.stores.contract import Opened, Store, StoreSettings
+from lazycrop.stores.folder import FolderStore
+from lazycrop.stores.guarded import Guarded
+from lazycrop.stores.memory import MemoryStore
+from lazycrop.stores.places import open_store
+from lazycrop.testing import check_store
+
+CALM = StoreSettings(store_seconds=20, store_read_seconds=20, store_rest_seconds=600)
+
+
+def guarded(store: Store, settings: StoreSettings = CALM) -> Guarded:
+    return Guarded(store, settings, threads=4)
+
+
+class Raises(MemoryStore):
+    """A store whose every call raises what it likes."""
+
+    def _raise(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("at host 10.0.0.1")
+
+    get = open = exists = put = delete = list = url = _raise
+
+
+class Hangs(MemoryStore):
+    """A store whose reads never end, until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def get(self, key: str, limit: int) -> bytes:
+        self.gate.wait(60)
+        return super().get(key, limit)
+
+
+def uses(store: Store) -> list[Callable[[], object]]:
+    return [
+        lambda: store.get("cat/200x.jpg", 100),
+        lambda: store.open("cat/200x.jpg"),
+        lambda: store.exists("cat/200x.jpg"),
+        lambda: store.put("cat/200x.jpg", b"", "image/jpeg"),
+        lambda: store.delete("cat/200x.jpg"),
+        lambda: [*store.list("cat/")],
+    ]
+
+
+@pytest.mark.parametrize("threads", [0, 4])
+def test_a_guarded_store_keeps_the_contract(threads: int, tmp_path: Path) -> None:
+    for store in (MemoryStore("https://cdn.example.com/"), FolderStore(tmp_path)):
+        check_store(Guarded(store, CALM, threads=threads))
+
+
+def test_it_says_where_its_store_is(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path, "https://cdn.example.com/")
+    assert repr(guarded(store)) == repr(store)
+    assert guarded(store).url("a b") == "https://cdn.example.com/a%20b"
+    assert guarded(FolderStore(tmp_path)).public_url is None
+
+
+@pytest.mark.parametrize("threads", [0, 4])
+def test_whatever_a_store_raises_becomes_one_sentence(threads: int) -> None:
+    store = Guarded(Raises("https://cdn.example.com/"), CALM, threads=threads)
+    for use in (*uses(store), lambda: store.url("cat/200x.jpg")):
+        with pytest.raises(StoreUnavailable) as error:
+            use()
+        assert "10.0.0.1" not in str(error.value)
+        assert "10.0.0.1" in repr(error.value.__cause__)
+
+
+def test_the_log_has_a_line_for_a_fault_and_one_for_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    class Fails(MemoryStore):
+        fails = True
+
+        def get(self, key: str, limit: int) -> bytes:
+            if self.fails:
+                raise RuntimeError("at host 10.0.0.1")
+            return super().get(key, limit)
+
+    inner = Fails()
+    store = guarded(inner)
+    for _ in range(20):
+        with pytest.raises(StoreUnavailable):
+            store.get("cat/200x.jpg", 100)
+    inner.fails = False
+    for _ in range(3):
+        with pytest.raises(MissingObject):
+            store.get("cat/200x.jpg", 100)
+    lines = [record.message for record in caplog.records if record.levelno >= logging.INFO]
+    assert len(lines) == 2
+    assert "10.0.0.1" in lines[0]
+    assert "answers again" in lines[1]
+
+
+@pytest.mark.parametrize("end", [SystemExit(1), KeyboardInterrupt()])
+def test_a_store_that_would_end_the_process_ends_no_request(end: BaseException) -> None:
+    class Ends(MemoryStore):
+        def get(self, key: str, limit: int) -> bytes:
+            raise end
+
+    with pytest.raises(StoreUnavailable):
+        guarded(Ends()).get("cat/200x.jpg", 100)
+
+
+def test_writes_that_fail_do_not_make_reads_rest() -> None:
+    class Full(MemoryStore):
+        def put(self, *arguments: Any, **options: Any) -> bool:
+            raise TimeoutError
+
+    store = guarded(Full())
+    with pytest.raises(StoreUnavailable):
+        store.put("cat/200x.jpg", b"", "image/jpeg")
+    assert not store.exists("cat/200x.jpg")
+
+
+def test_a_read_that_hangs_has_the_store_left_alone_and_writes_go_on() -> None:
+    inner = Hangs()
+    store = guarded(inner, StoreSettings(store_seconds=0.1, store_rest_seconds=600))
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            store.get("cat/200x.jpg", 100)
+    assert store.put("cat/200x.jpg", b"", "image/jpeg")
+    inner.gate.set()
+
+
+def test_a_store_of_ones_own_that_hangs_ends_a_request_in_its_time() -> None:
+    inner = Hangs()
+    images = LazyCrop(store=inner, sizes="any", request_seconds=0.3, broker="inline")
+    asked = threading.Thread(target=lambda: answers.append(images.answer("/cat/100x.jpg")), daemon=True)
+    answers: list[Any] = []
+    asked.start()
+    asked.join(20)
+    assert [answer.status for answer in answers] == [503]
+    inner.gate.set()
+
+
+def test_a_read_is_under_way_when_it_was_begun_where_there_are_threads() -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    class Slow(MemoryStore):
+        def get(self, key: str, limit: int) -> bytes:
+            begun.set()
+            assert gate.wait(20)
+            return b"picture"
+
+    result = guarded(Slow()).begin_get("cat/200x.jpg", 100)
+    assert begun.wait(20)
+    gate.set()
+    assert result() == b"picture"
+
+
+def test_a_local_store_is_read_by_the_caller(tmp_path: Path) -> None:
+    readers: list[threading.Thread] = []
+
+    class Local(MemoryStore):
+        def get(self, key: str, limit: int) -> bytes:
+            readers.append(threading.current_thread())
+            return b"picture"
+
+    result = Guarded(Local(), CALM, threads=0).begin_get("cat/200x.jpg", 100)
+    assert readers == []
+    assert result() == b"picture"
+    assert readers == [threading.current_thread()]
+
+
+def test_a_folder_and_memory_take_no_threads_and_a_store_of_ones_own_does(tmp_path: Path) -> None:
+    before = threading.active_count()
+    for place in (str(tmp_path), "memory:"):
+        open_store(StoreSettings(store=place)).exists("cat/200x.jpg")
+    assert threading.active_count() == before
+    own = open_store(StoreSettings(store=MemoryStore()))
+    own.exists("cat/200x.jpg")
+    assert threading.active_count() == before + 1
+    own.close()
+
+
+class Stream(io.RawIOBase):
+    """A file that gives one piece, then does what it is told."""
+
+    def __init__(self, then: Callable[[], bytes]) -> None:
+        self._then = then
+        self._given = False
+        self.was_closed = threading.Event()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        self._given, before = True, self._given
+        return self._then() if before else b"x" * 10
+
+    def close(self) -> None:
+        self.was_closed.set()
+        super().close()
+
+
+class Streams(MemoryStore):
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def open(self, key: str) -> Opened:
+        return Opened(cast(BinaryIO, self.stream), 20)
+
+
+def hang() -> bytes:
+    threading.Event().wait(60)
+    return b""
+
+
+def fail() -> bytes:
+    raise RuntimeError("cut")
+
+
+@pytest.mark.parametrize("then", [hang, fail])
+def test_an_opened_object_that_hangs_or_fails_says_so_while_it_is_read(then: Callable[[], bytes]) -> None:
+    store = guarded(Streams(Stream(then)), StoreSettings(store_read_seconds=0.2))
+    with store.open("cat/200x.jpg").file as file:
+        assert file.read(10) == b"x" * 10
+        with pytest.raises(StoreUnavailable):
+            file.read(10)
+
+
+def test_an_opened_object_is_closed_where_it_was_read() -> None:
+    stream = Stream(lambda: b"")
+    with guarded(Streams(stream)).open("cat/200x.jpg").file as file:
+        assert file.read() == b"x" * 10
+    assert stream.was_closed.wait(20)
+
+
+# What check_store finds
+
+
+class HasNoName(MemoryStore):
+    __repr__ = object.__repr__
+
+
+class CountsInItsName(MemoryStore):
+    def __repr__(self) -> str:
+        return f"CountsInItsName({len(self._objects)})"
+
+
+class RaisesKeyError(MemoryStore):
+    def get(self, key: str, limit: int) -> bytes:
+        if not self.exists(key):
+            raise KeyError(key)
+        return super().get(key, limit)
+
+
+class RaisesOnDelete(MemoryStore):
+    def delete(self, key: str) -> None:
+        del self._objects[key]
+
+
+class HangsInAList(MemoryStore):
+    def list(self, folder: str) -> Iterator[str]:
+        threading.Event().wait(60)
+        return iter(())
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (HasNoName, "names its place"),
+        (CountsInItsName, "stays the same"),
+        (RaisesKeyError, "MissingObject for a missing object"),
+        (RaisesOnDelete, "delete what is missing is fine"),
+        (HangsInAList, "each call ends"),
+    ],
+)
+def test_the_check_finds(broken: type[MemoryStore], promise: str) -> None:
+    with pytest.raises(AssertionError, match=promise):
+        check_store(broken(), seconds=2)
