@@ -173,7 +173,7 @@ def test_an_error_is_a_sentence_and_status_1(tmp_path: Path, arguments: list[str
 
 
 def test_a_misspelled_option_is_answered_with_the_commands_own(tmp_path: Path) -> None:
-    for given, meant in {"--expire": "--expires", "--formt": "--format", "--allow-network": "--allow-networks"}.items():
+    for given, meant in {"--expire": "--expires", "--formt": "--format", "--fallback-ur": "--fallback-url"}.items():
         done = lazycrop(tmp_path, "url", "cat", "200x100", given, "5")
         assert done.returncode == 2
         assert re.findall("--[a-z-]+", done.stderr.splitlines()[-1]) == [given, meant]

@@ -236,7 +236,7 @@ def call(
     try:
         return int(statuses[0].split()[0]) if statuses else 0, b"".join(answer)
     finally:
-        answer.close()  # type: ignore[attr-defined]
+        getattr(answer, "close", list)()
 
 
 def test_the_photograph_is_stored_once(tmp_path: Path) -> None:
@@ -372,11 +372,5 @@ def test_a_running_demo_refuses_the_name_of_another_site(demo: str) -> None:
 
 
 def test_auto_is_what_an_image_in_this_browser_would_be_given(page: Page) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.headers["accept"]) if ".auto" in request.url else None)
     page.get_by_role("button", name="auto").click()
     page.locator("#type", has_text=re.compile("image/(avif|webp)")).wait_for()
-    page.evaluate("new Promise(done => { const i = new Image(); i.onload = done; i.src = '/img/seeding/91x.auto'; })")
-    for kind in ("image/avif", "image/webp"):
-        assert (kind in asked[0]) == (kind in asked[-1])
-    assert asked[0] != asked[-1]  # One is the script's, one the browser's own.
