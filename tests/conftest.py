@@ -45,6 +45,7 @@ SERVERS = {"s3", "memcached", "second_memcached", "valkey", "rabbitmq"}
 SLOW = {
     *{"test_bombs.py", "test_corpus.py", "test_quality.py", "test_packaging.py", "test_typing.py", "test_examples.py"},
     *{"test_servers.py", "test_cli.py", "test_interleavings.py", "test_behaviour.py", "test_playground.py"},
+    *{"test_adapters.py", "test_pages.py"},
 }
 
 

@@ -76,15 +76,23 @@ def package_of(module: str) -> str:
     return module.partition(".")[0]
 
 
-@cache
 def imports(path: Path) -> list[tuple[str, str | None]]:
     """(module, name or None) of each import of a file, those within functions and for types too."""
+    try:
+        return _imports(path.read_text("utf-8"))
+    except ValueError as error:
+        raise AssertionError(f"{path}: {error}") from None
+
+
+@cache
+def _imports(text: str) -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             found += [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: name the module in full, it is easier to find."
+            if node.level:
+                raise ValueError(f"line {node.lineno}: name the module in full, it is easier to find.")
             found += [(node.module or "", alias.name) for alias in node.names]
     return found
 
