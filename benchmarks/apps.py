@@ -67,11 +67,11 @@ def same_headers() -> Application:
 
 
 def _redirect() -> Any:
-    from lazycrop import LazyCrop, Request
+    from lazycrop import LazyCrop
     from lazycrop.settings import from_env
 
     images = LazyCrop(**from_env())
-    answer = images.answer(Request(os.environ["BENCH_PATH"]))
+    answer = images.answer(os.environ["BENCH_PATH"])
     assert answer.status == 301, answer
     return answer
 

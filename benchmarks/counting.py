@@ -11,11 +11,11 @@ RENDER, WRITE = b"r", b"w"
 
 def start() -> None:
     """Count in this process from now on, into the file ``BENCH_COUNTS``."""
-    from lazycrop.library import making as untyped
+    from lazycrop.library import renders as untyped
     from lazycrop.stores import s3
 
-    making: Any = untyped
-    render, put = making.render, s3.S3Store.put
+    renders: Any = untyped
+    render, put = renders.render, s3.S3Store.put
 
     def counted_render(*arguments: Any, **options: Any) -> Any:
         _count(RENDER)
@@ -27,7 +27,7 @@ def start() -> None:
             _count(WRITE)
         return written
 
-    making.render = counted_render
+    renders.render = counted_render
     s3.S3Store.put = counted_put  # type: ignore[method-assign]
 
 

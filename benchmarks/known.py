@@ -28,7 +28,7 @@ ROUNDS = 300
 def fill(folder: Path, count: int, photo: Path) -> None:
     """Store ``count`` derivatives, 100 an image. The images are links to one, and so are all sizes: it is quick."""
     from lazycrop import LazyCrop
-    from lazycrop.model.records import record_key
+    from lazycrop.model import keys
 
     images = LazyCrop(store=str(folder), sizes="any", broker="inline")
     record = images.store_origin("0", photo)
@@ -38,7 +38,7 @@ def fill(folder: Path, count: int, photo: Path) -> None:
         place.mkdir(exist_ok=True)
         for path in originals if number else ():
             os.link(path, place / path.name)
-        (folder / record_key(str(number))).write_bytes(replace(record, image_id=str(number)).to_json())
+        (folder / keys.record(str(number))).write_bytes(replace(record, image_id=str(number)).to_json())
         # A file can have 65,000 links.
         first = place / f"{_size(0)}.jpg"
         first.write_bytes(b"a stored size")
@@ -75,7 +75,8 @@ def _know(images: Any, count: int, every_image: int | None = None) -> None:
     for image in range(count // PER_IMAGE):
         record = images.record(str(image if every_image is None else every_image))
         for size in range(PER_IMAGE):
-            images.cache.mark_stored(Derivative(str(image), Size.parse(_size(size)), "jpg", record.version), record.tag)
+            derivative = Derivative(str(image), Size.parse(_size(size)), "jpg", record.version)
+            images._state.mark_stored(derivative, record.tag, images.config.recipe.fingerprint("jpg"))
 
 
 def _size(number: int) -> str:
@@ -97,7 +98,7 @@ def _start_response(status: str, headers: list[tuple[str, str]]) -> None:
 
 def _cold(images: Any, path: str) -> float:
     start = time.process_time()
-    assert images.answer(Request(path)).status == 200
+    assert images.answer(path).status == 200
     return time.process_time() - start
 
 

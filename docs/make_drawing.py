@@ -5,21 +5,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from textwrap import wrap
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from law import LAYER, LAYERS, SIBLINGS, arrows, package_of  # noqa: E402
+from law import LAYER, LAYERS, arrows, package_of  # noqa: E402
 
 DRAWING = Path(__file__).with_name("pictures") / "architecture.svg"
 WIDTH, MARGIN, GAP, ROW_GAP = 1180, 96, 34, 46
 NAME, LINE, PADDING = 20, 15, 12
 CHARACTER = 6.3  # Pixels of a character of a module's name, about.
-# One for each layer, from the lowest: its boxes' line, and the arrows that leave them.
-INKS = ["#5b6472", "#2f6f8f", "#2b7a5b", "#64803a", "#8a7a2c", "#a8642a", "#b3473d", "#a53a6b", "#7b4699", "#4a55a8"]
+HEAD = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}">
+<style>text{{font-family:system-ui,'Segoe UI',Helvetica,Arial,sans-serif;text-anchor:middle}}
+.name{{font-size:15px;font-weight:600}}.modules{{font-size:11.5px;fill:#4a4f57}}.note{{font-size:12.5px;fill:#6a707a}}
+.arrow{{fill:none;stroke-width:1.4;stroke-opacity:.7}}.layer{{font-size:17px;font-weight:600}}</style>
+<defs><marker id="tip" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto">\
+<path d="M0 1 L7 4 L0 7z" fill="#6a707a"/></marker></defs>
+<rect width="{width}" height="{height:.0f}" fill="#fdfdfc"/>
+<text x="{middle}" y="34" class="note">Packages on their layers, with their modules. An arrow says "imports"; \
+it is left out where a longer way says so too.</text>"""
 
 
 @dataclass
@@ -30,8 +37,12 @@ class Box:
     y: float = 0.0
     width: float = 0.0
     height: float = 0.0
-    ins: list[str] = field(default_factory=list)
-    outs: list[str] = field(default_factory=list)
+    ins: list[float] = field(default_factory=list)  # The middles of those at the other ends.
+    outs: list[float] = field(default_factory=list)
+
+    @property
+    def layer(self) -> int:
+        return LAYER[self.name]
 
     @property
     def middle(self) -> float:
@@ -40,25 +51,24 @@ class Box:
 
 def drawing(root: Path = ROOT) -> str:
     graph = arrows(root)
-    packages: dict[str, list[str]] = {}
-    for module in graph:
-        if package_of(module) in LAYER:
-            packages.setdefault(package_of(module), []).append(module.partition(".")[2])
-    edges = {(package_of(a), package_of(b)) for a, others in graph.items() for b in others if a and b}
-    edges = {(a, b) for a, b in edges if a != b and a in packages and b in packages}
-    boxes, height = _placed({name: _box(name, modules) for name, modules in packages.items()})
-    ways = [way for way in _reduced(edges) if way not in SIBLINGS]
-    return "\n".join(
-        [*_head(height), *_bands(boxes), *_arrows(ways, boxes), *map(_drawn, boxes.values()), "</svg>", ""]
-    )
+    boxes, height = _placed({name: _box(name, graph) for name in LAYER if name in graph})
+    edges = {(package_of(a), package_of(b)) for a, others in graph.items() for b in others}
+    edges = {(a, b) for a, b in edges if a != b and a in boxes and b in boxes}
+    head = HEAD.format(width=WIDTH, middle=WIDTH // 2, height=height)
+    parts = [head, *_bands(boxes), *_arrows(_reduced(edges), boxes), *map(_drawn, boxes.values())]
+    return "\n".join([*parts, "</svg>", ""])
 
 
-def _box(name: str, modules: Iterable[str]) -> Box:
-    names = " · ".join(module for module in modules if module)
-    alone = len([other for other in LAYERS[LAYER[name]]]) == 1
-    lines = [line.strip(" ·") for line in wrap(names, 56 if alone else 22)]
+def _box(name: str, graph: Iterable[str]) -> Box:
+    names = " · ".join(module.partition(".")[2] for module in graph if module.startswith(f"{name}."))
+    lines = [line.strip(" ·") for line in wrap(names, 22 if len(LAYERS[LAYER[name]]) > 1 else 56)]
     width = max([len(name) * 9.5, *(len(line) * CHARACTER for line in lines)]) + 2 * PADDING
     return Box(name, lines, width=max(96, width), height=NAME + LINE * len(lines) + PADDING + 4)
+
+
+def _ink(layer: int) -> str:
+    """Of its boxes' line, and of the arrows that leave them."""
+    return f"hsl({(215 - 37 * layer) % 360},40%,38%)"
 
 
 def _placed(boxes: dict[str, Box]) -> tuple[dict[str, Box], float]:
@@ -88,37 +98,61 @@ def _reduced(edges: set[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _arrows(ways: list[tuple[str, str]], boxes: dict[str, Box]) -> list[str]:
     for a, b in ways:
-        boxes[a].outs.append(b)
-        boxes[b].ins.append(a)
-    drawn = []
-    for a, b in ways:
-        start, end = boxes[a], boxes[b]
-        x1 = _port(start, sorted(start.outs, key=lambda name: boxes[name].middle), b)
-        x2 = _port(end, sorted(end.ins, key=lambda name: boxes[name].middle), a)
-        drawn.append(_curve(x1, start.y + start.height, x2, end.y - 4, INKS[LAYER[a]]))
-    return drawn
+        boxes[a].outs.append(boxes[b].middle)
+        boxes[b].ins.append(boxes[a].middle)
+    taken: dict[int, list[float]] = {number: [] for number in range(len(LAYERS))}
+    return [_arrow(boxes[a], boxes[b], taken, boxes) for a, b in ways]
 
 
-def _port(box: Box, others: list[str], name: str) -> float:
-    return box.x + box.width * (others.index(name) + 1) / (len(others) + 1)
+def _arrow(start: Box, end: Box, taken: dict[int, list[float]], boxes: dict[str, Box]) -> str:
+    """Down from row to row; between the boxes of those that it passes, apart from others that do."""
+    ink, x = _ink(start.layer), _port(start, start.outs, end)
+    if start.layer == end.layer:
+        x1, x2 = (start.x, end.x + end.width + 5) if start.x > end.x else (start.x + start.width, end.x - 5)
+        return _path(f"M{x1:.0f} {start.y + 17:.0f} H{x2:.0f}", ink)
+    y, goal = start.y + start.height, _port(end, end.ins, start)
+    path = f"M{x:.0f} {y:.0f}"
+    for layer in range(start.layer - 1, end.layer, -1):
+        row = [box for box in boxes.values() if box.layer == layer]
+        if row:
+            top, bottom = row[0].y, max(box.y + box.height for box in row)
+            wish = x + (goal - x) * (top - y) / (end.y - y)
+            free = _free(wish, row, taken[layer])
+            path += _bend(x, y, free, top) + f" V{bottom:.0f}"
+            x, y = free, bottom
+    return _path(path + _bend(x, y, goal, end.y - 5), ink)
 
 
-def _curve(x1: float, y1: float, x2: float, y2: float, ink: str) -> str:
-    bend = max(24.0, (y2 - y1) * 0.45)
-    path = f"M{x1:.0f} {y1:.0f} C{x1:.0f} {y1 + bend:.0f} {x2:.0f} {y2 - bend:.0f} {x2:.0f} {y2:.0f}"
-    return (
-        f'<path d="{path}" fill="none" stroke="{ink}" stroke-width="1.3" stroke-opacity=".65" marker-end="url(#tip)"/>'
-    )
+def _free(wish: float, row: list[Box], taken: list[float]) -> float:
+    """The place nearest to ``wish`` where an arrow can pass a row."""
+    places = [wish + step for step in range(-WIDTH, WIDTH, 5)]
+    free = [x for x in places if not any(box.x - 14 < x < box.x + box.width + 14 for box in row)]
+    found = min((x for x in free if all(abs(x - other) > 8 for other in taken)), key=lambda x: abs(x - wish))
+    taken.append(found)
+    return found
+
+
+def _port(box: Box, others: list[float], other: Box) -> float:
+    return box.x + box.width * (sorted(others).index(other.middle) + 1) / (len(others) + 1)
+
+
+def _bend(x1: float, y1: float, x2: float, y2: float) -> str:
+    half = (y2 - y1) * 0.55
+    return f" C{x1:.0f} {y1 + half:.0f} {x2:.0f} {y2 - half:.0f} {x2:.0f} {y2:.0f}"
+
+
+def _path(path: str, ink: str) -> str:
+    return f'<path d="{path}" stroke="{ink}" class="arrow" marker-end="url(#tip)"/>'
 
 
 def _drawn(box: Box) -> str:
-    ink = INKS[LAYER[box.name]]
-    rows = [f'<text x="{box.middle:.0f}" y="{box.y + NAME:.0f}" class="name" fill="{ink}">{escape(box.name)}</text>']
-    for number, line in enumerate(box.lines):
-        y = box.y + NAME + 4 + LINE * (number + 1)
-        rows.append(f'<text x="{box.middle:.0f}" y="{y:.0f}" class="modules">{escape(line)}</text>')
+    ink, x, y = _ink(box.layer), f'x="{box.middle:.0f}"', box.y + NAME
     frame = f'<rect x="{box.x:.0f}" y="{box.y:.0f}" width="{box.width:.0f}" height="{box.height:.0f}" rx="9"'
-    return "\n".join([f'{frame} fill="#fff" stroke="{ink}" stroke-width="1.5"/>', *rows])
+    drawn = [f'{frame} fill="#fff" stroke="{ink}" stroke-width="1.5"/>']
+    drawn += [f'<text {x} y="{y:.0f}" class="name" fill="{ink}">{box.name}</text>']
+    lines = enumerate(box.lines, 1)
+    drawn += [f'<text {x} y="{y + 4 + LINE * number:.0f}" class="modules">{line}</text>' for number, line in lines]
+    return "\n".join(drawn)
 
 
 def _bands(boxes: dict[str, Box]) -> list[str]:
@@ -127,24 +161,10 @@ def _bands(boxes: dict[str, Box]) -> list[str]:
         row = [boxes[name] for name in layer if name in boxes]
         if row:
             top, bottom = row[0].y - 11, max(box.y + box.height for box in row) + 11
-            ink, place = INKS[number], f'x="24" y="{top:.0f}" width="{WIDTH - 48}" height="{bottom - top:.0f}"'
+            ink, place = _ink(number), f'x="24" y="{top:.0f}" width="{WIDTH - 48}" height="{bottom - top:.0f}"'
             rows.append(f'<rect {place} rx="12" fill="{ink}" fill-opacity=".06"/>')
             rows.append(f'<text x="46" y="{(top + bottom) / 2 + 6:.0f}" class="layer" fill="{ink}">{number}</text>')
     return rows
-
-
-def _head(height: float) -> list[str]:
-    return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}">',
-        "<style>text{font-family:system-ui,'Segoe UI',Helvetica,Arial,sans-serif;text-anchor:middle}"
-        ".name{font-size:15px;font-weight:600}.modules{font-size:11.5px;fill:#4a4f57}"
-        ".layer{font-size:17px;font-weight:600}.note{font-size:12.5px;fill:#6a707a}</style>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 1 L7 4 L0 7z" fill="#6a707a"/></marker></defs>',
-        f'<rect width="{WIDTH}" height="{height:.0f}" fill="#fdfdfc"/>',
-        f'<text x="{WIDTH / 2:.0f}" y="34" class="note">Packages on their layers, with their modules. An arrow: imports; '
-        "left out where a longer way says it too.</text>",
-    ]
 
 
 if __name__ == "__main__":

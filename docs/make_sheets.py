@@ -21,7 +21,7 @@ from lazycrop.model.sizes import COMPASS, Size  # noqa: E402
 from lazycrop.pictures.render import render  # noqa: E402
 from lazycrop.pictures.settings import Limits, Recipe  # noqa: E402
 
-PHOTO = ROOT / "lazycrop" / "demo" / "seeding.jpg"
+PHOTO = ROOT / "lazycrop" / "playground" / "seeding.jpg"
 PICTURES = Path(__file__).with_name("pictures")
 SETTINGS = (Recipe(), Limits())
 

@@ -1,5 +1,5 @@
 """``python -m lazycrop`` is the command ``lazycrop``."""
 
-from lazycrop.cli.commands import main
+from lazycrop.cli import main
 
 main()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from lazycrop import settings
 from lazycrop.build import build
-from lazycrop.errors import BadRecord, BadRequest, Unavailable, UnknownImage
+from lazycrop.errors import BadRecord, BadRequest, LazyCropError, Unavailable, UnknownImage
 from lazycrop.http.answers import Answer
 from lazycrop.http.requests import Request
 from lazycrop.library.jobs import STORE, Jobs
@@ -86,10 +86,10 @@ class LazyCrop:
     ) -> Record:
         """Store an image; return its record when everything of it is stored. Blocks for as long as that takes.
 
-        ``image_id``: a text, or the number or UUID of a row. ``source``: an http(s) URL as a text; a file as a Path, bytes, or a binary file object. ``bound``: the box in
-        pixels that the origin is shrunk to. ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``.
-        ``private``: only who has a signed URL gets anything of it; as the setting says when None.
-        An id that exists gets a new version.
+        ``image_id``: a text, or the number or UUID of a row. ``source``: an http(s) URL as a text; a file as a Path,
+        bytes, or a binary file object. ``bound``: the box in pixels that the origin is shrunk to. ``focal``: where the
+        subject is, (x, y) in per cent, or ``"auto"``. ``private``: only who has a signed URL gets anything of it; as
+        the setting says when None. An id that exists gets a new version.
 
         Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
         :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
@@ -101,6 +101,10 @@ class LazyCrop:
         data, described = given.read(source, self.config.download)
         try:
             return self._versions.store(image_id, data, described, box, focal, private)
+        except LazyCropError:
+            raise
+        except Exception as error:  # Whoever stores counts on our errors alone; the cause says where to look.
+            raise LazyCropError(f"The image {image_id!r} could not be stored: {error!r}.") from error
         finally:
             self._service.forget()
 

@@ -22,25 +22,8 @@ _DENSITIES = (1, 2)
 # What is an option of some helper, method or setting, and of no HTML element: not to be lost as an attribute.
 _OPTIONS = frozenset(
     [
-        "background",
-        "bound",
-        "direct",
-        "dpr",
-        "expires",
-        "fit",
-        "focal",
-        "format",
-        "formats",
-        "gravity",
-        "image_id",
-        "mount",
-        "placeholder",
-        "prefix",
-        "quality",
-        "query",
-        "secret",
-        "version",
-        "widths",
+        *("background", "bound", "direct", "dpr", "expires", "fit", "focal", "format", "formats", "gravity"),
+        *("image_id", "mount", "placeholder", "prefix", "quality", "query", "secret", "version", "widths"),
     ]
 )
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]*", re.ASCII)
@@ -191,11 +174,14 @@ class Helpers:
 
     def _record(self, image_id: ImageId | None, version: int | None) -> Record | None:
         """None where the fallback is to be shown."""
+        if image_id is None and self._fallback:
+            return None
+        if not isinstance(image_id, str):
+            image_id = read_image_id(image_id)  # Of another type is the template's mistake, and no missing picture.
         try:
-            return self._images.record(read_image_id(image_id), version)
+            return self._images.record(image_id, version)
         except (UnknownImage, BadImageId, StoreUnavailable):
-            # Of another type is the template's mistake, and not a picture that is missing.
-            if not self._fallback or not isinstance(image_id, ImageId | None):
+            if not self._fallback:
                 raise
             return None
 

@@ -9,6 +9,7 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from typing import BinaryIO
+from urllib.parse import quote
 
 from lazycrop.access.decision import Snapped
 from lazycrop.build import Parts
@@ -85,13 +86,17 @@ class Service:
         return answer.without_body() if request.method == "HEAD" else answer
 
     def _answer(self, request: Request) -> Answer:
-        """What is there first of: a redirect to what may be asked for, 304, the stored object, the hot bytes, new bytes."""
+        """What is there first of: a redirect to what may be asked for, 304, the stored object, the hot bytes, new
+        bytes.
+        """
         if request.method not in answers.METHODS:
             raise MethodNotAllowed(
                 f"The method {request.method[:20]!r} is not allowed; images are read with GET and HEAD."
             )
         asked = urls.parse(request.path, request.query, self._policy.presets)
         decision = self._access.decide(asked)
+        if asked.moved is not None:
+            return answers.moved(self._mount(request.mount) + quote(asked.moved, "/@", "latin-1"), request.query)
         if isinstance(decision, Snapped):
             return answers.elsewhere(self.location(decision.derivative, request.mount))
         with measure("lookup"):
@@ -231,12 +236,10 @@ class Service:
             return self._answer(request)
         except LazyCropError as error:
             failure = error
-            if error.status >= 500:
-                logger.warning(
-                    "%s %r answers %d: %s",
-                    *(request.method, request.path, error.status, error),
-                    exc_info=error.status == 500,  # Of what is not available, its owner has said why.
-                )
+            # Of what is not available, its guard says once why; a line for each request would fill the log.
+            level = logging.ERROR if error.status == 500 else logging.DEBUG
+            said = (request.method, request.path, error.status, error)
+            logger.log(level, "%s %r answers %d: %s", *said, exc_info=error.status == 500)
         except Exception:
             failure = LazyCropError()
             logger.exception("%s %r failed", request.method, request.path)
@@ -270,5 +273,8 @@ class Service:
     ) -> str:
         """The URL's path and query; signed where policy does not list it, where it is to expire, or is private."""
         query = self._access.ticket(derivative, expires, private)
-        path = f"{self._config.prefix if mount is None else mount}/{derivative.key}"
+        path = f"{self._mount(mount)}/{derivative.key}"
         return f"{path}?{query}" if query else path
+
+    def _mount(self, mount: str | None) -> str:
+        return self._config.prefix if mount is None else mount

@@ -165,9 +165,18 @@ def check_prefix(prefix: str) -> str:
 
 
 def from_mapping(settings: Mapping[str, Any], prefix: str = PREFIX) -> dict[str, Any]:
-    """Those of ``settings`` whose name begins with ``prefix``, without it and in lower case."""
+    """Those of ``settings`` whose name begins with ``prefix``, without it and in lower case.
+
+    They go over those of the ini file that ``config`` names, if it is among them.
+    """
     named = {name[len(prefix) :].lower(): value for name, value in settings.items() if name.startswith(prefix)}
-    return {name: value for name, value in named.items() if name in OPTIONS or not _is_of_a_service(name, value)}
+    return with_file({name: value for name, value in named.items() if not _is_of_a_service(name, value)})
+
+
+def with_file(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` over those of the ini file that their ``config`` names."""
+    own = {name: value for name, value in settings.items() if name != "config"}
+    return {**from_ini(settings["config"]), **own} if settings.get("config") else own
 
 
 def _is_of_a_service(name: str, value: Any) -> bool:
@@ -221,9 +230,7 @@ def _reason(error: configparser.Error) -> str:
 
 def from_env(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The settings in ``LAZYCROP_…``, over those of the ini file that ``LAZYCROP_CONFIG`` names."""
-    settings = from_mapping(os.environ if environ is None else environ, ENVIRONMENT_PREFIX)
-    path = settings.pop("config", None)
-    return {**(from_ini(path) if path else {}), **settings}
+    return from_mapping(os.environ if environ is None else environ, ENVIRONMENT_PREFIX)
 
 
 def to_env(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -37,7 +37,7 @@ from lazycrop.library.jobs import STORE
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES
 from lazycrop.model.keys import ImageId, read_image_id
 from lazycrop.model.sizes import Size
-from lazycrop.queues.brokers import Budget
+from lazycrop.queues.brokers import open_guard, spend
 from lazycrop.queues.contract import Message, Queue, QueueSettings
 from lazycrop.sources.given import Given
 from lazycrop.wsgi import Stream
@@ -202,14 +202,14 @@ class _Dispatch:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         # Of the settings, a broker of lazycrop's own needs these.
         self._settings = config.make_config({name: settings[name] for name in _QUEUE_SETTINGS & settings.keys()}).queue
-        self._budget = Budget(self._settings)
+        self._guard = open_guard(self._settings)
         self._lock = Lock()
         self._own: Queue | None = None
         self.images: LazyCrop
 
     @property
     def ready(self) -> bool:
-        return self._budget.ready and (self._own is None or self._own.ready)
+        return self._guard.ready and (self._own is None or self._own.ready)
 
     def send(self, actor: str, message: Message) -> bool:
         task: Any = s3_store_image
@@ -220,7 +220,7 @@ class _Dispatch:
             message["job"] = actor
         for name in ("send", "delay"):  # Dramatiq's word, Celery's word.
             if hasattr(task, name):
-                return self._budget.spend(partial(getattr(task, name), message))
+                return spend(self._guard, partial(getattr(task, name), message))
         task(message)
         return True
 
@@ -229,7 +229,7 @@ class _Dispatch:
             self._own_queue().ping()
 
     def close(self) -> None:
-        self._budget.close()
+        self._guard.close()
         if self._own is not None:
             self._own.close()
 

@@ -10,6 +10,7 @@ import dramatiq
 from lazycrop.errors import ConfigurationError
 from lazycrop.images import LazyCrop
 from lazycrop.queues.brokers import BrokerQueue
+from lazycrop.queues.watch import Watch
 
 images = LazyCrop.from_env()
 
@@ -21,3 +22,4 @@ if not isinstance(images.jobs.queue, BrokerQueue):
 
 broker = images.jobs.queue.broker
 dramatiq.set_broker(broker)
+broker.add_middleware(Watch())

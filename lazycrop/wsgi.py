@@ -10,7 +10,7 @@ from lazycrop.errors import ConfigurationError
 from lazycrop.http.answers import STATUS_LINES, Answer
 from lazycrop.http.requests import Request, is_plain
 from lazycrop.images import LazyCrop
-from lazycrop.settings import PREFIX, check_prefix, from_mapping
+from lazycrop.settings import PREFIX, check_prefix, from_mapping, with_file
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -75,7 +75,7 @@ def images_for(
     Raises :class:`~lazycrop.errors.ConfigurationError`, also for keywords beside ``images``.
     """
     if images is None:
-        return LazyCrop(**{**from_mapping(mapping, prefix), **keywords})
+        return LazyCrop(**with_file({**from_mapping(mapping, prefix), **keywords}))
     if not isinstance(images, LazyCrop):
         raise ConfigurationError(f"'images' is a {type(images).__name__}; it is a LazyCrop.")
     if keywords:

@@ -26,6 +26,7 @@ ServerType = TypeVar("ServerType", bound=Server)
 
 # A machine that does other things too is no reason to fail.
 hypothesis.settings.register_profile("lazycrop", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
 hypothesis.settings.load_profile("lazycrop")
 
 
@@ -37,6 +38,28 @@ def pytest_configure() -> None:
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+SERVERS = {"s3", "memcached", "second_memcached", "valkey", "rabbitmq"}
+# Files of which each test starts processes, fills the memory, or goes through hundreds of pictures.
+SLOW = {
+    *{"test_bombs.py", "test_corpus.py", "test_quality.py", "test_packaging.py", "test_typing.py", "test_examples.py"},
+    *{"test_servers.py", "test_cli.py", "test_interleavings.py", "test_behaviour.py", "test_playground.py"},
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a server or a browser, and what takes long, so that ``make quick`` can leave it out."""
+    for item in items:
+        # A test may ask for its server by a parameter: request.getfixturevalue("valkey").
+        parameters = getattr(item, "callspec", None)
+        asked = {*getattr(item, "fixturenames", ()), *(map(str, parameters.params.values()) if parameters else ())}
+        if asked & SERVERS:
+            item.add_marker(pytest.mark.servers)
+        if "chromium" in asked:
+            item.add_marker(pytest.mark.browser)
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 class Servers:

@@ -117,6 +117,9 @@ HOLE = (CLEAR, GREEN, BLUE, YELLOW)
 GREY_HOLE = (CLEAR, LIGHT, WHITE, BLACK)
 GREY_HALF = (CLEAR, LIGHT, (60, 60, 60, 128), BLACK)
 GREY, RGB, INDEX, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+# Two colours of 16 bits that have the same high bytes.
+SIXTEEN, NEARLY_SIXTEEN = (200 * 257, 60 * 257, 50 * 257), (200 * 257, 60 * 257, 50 * 257 + 1)
+NEARLY_RED = RED
 
 for name, corners, make in [
     ("png-1", BILEVEL, partial(png_card, 1, GREY, (0, 1, 1, 0))),
@@ -127,6 +130,38 @@ for name, corners, make in [
     ("png-l-hole", GREY_HOLE, partial(png_card, 8, GREY, (60, 180, 255, 0), chunk(b"tRNS", b"\0\x3c"))),
     ("png-i16", GREYS, partial(png_card, 16, GREY, wide(GREYS, slice(1)))),
     ("png-i16-hole", GREY_HOLE, partial(png_card, 16, GREY, wide(GREYS, slice(1)), chunk(b"tRNS", b"\x3c\x3c"))),
+    (
+        "png-i16-hole-of-one",
+        (CLEAR, LIGHT, WHITE, DARK),
+        partial(png_card, 16, GREY, [(0x3C01,), (46260,), (65535,), (0x3C02,)], chunk(b"tRNS", b"\x3c\x01")),
+    ),
+    (
+        "png-2-hole",
+        [CLEAR, (85, 85, 85, 255), (170, 170, 170, 255), WHITE],
+        partial(png_card, 2, GREY, (0, 1, 2, 3), chunk(b"tRNS", b"\0\0")),
+    ),
+    (
+        "png-2-hole-1",
+        [BLACK, CLEAR, (170, 170, 170, 255), WHITE],
+        partial(png_card, 2, GREY, (0, 1, 2, 3), chunk(b"tRNS", b"\0\1")),
+    ),
+    (
+        "png-4-hole",
+        [(34, 34, 34, 255), CLEAR, WHITE, BLACK],
+        partial(png_card, 4, GREY, (2, 9, 15, 0), chunk(b"tRNS", b"\0\x09")),
+    ),
+    (
+        "png-4-hole-high-bits",
+        [(34, 34, 34, 255), CLEAR, WHITE, BLACK],
+        partial(png_card, 4, GREY, (2, 9, 15, 0), chunk(b"tRNS", b"\xab\xc9")),
+    ),
+    (
+        "png-1-hole-white",
+        (BLACK, CLEAR, CLEAR, BLACK),
+        partial(png_card, 1, GREY, (0, 1, 1, 0), chunk(b"tRNS", b"\0\1")),
+    ),
+    ("png-l-hole-of-none", GREYS, partial(png_card, 8, GREY, (60, 180, 255, 0), chunk(b"tRNS", b"\0\x3d"))),
+    ("png-l-hole-cut", GREYS, partial(png_card, 8, GREY, (60, 180, 255, 0), chunk(b"tRNS", b"\x3c"))),
     ("png-la", GREY_HALF, partial(png_card, 8, GREY_ALPHA, [(c[0], c[3]) for c in GREY_HALF])),
     ("png-la16", GREY_HALF, partial(png_card, 16, GREY_ALPHA, [(c[0] * 257, c[3] * 257) for c in GREY_HALF])),
     ("png-rgb", COLOURS, partial(png_card, 8, RGB, [c[:3] for c in COLOURS])),
@@ -135,6 +170,17 @@ for name, corners, make in [
         "png-rgb-hole",
         (CLEAR, GREEN, BLUE, YELLOW),
         partial(png_card, 8, RGB, [c[:3] for c in COLOURS], chunk(b"tRNS", struct.pack(">3H", *RED[:3]))),
+    ),
+    (
+        "png-rgb16-hole",
+        (CLEAR, GREEN, NEARLY_RED, YELLOW),
+        partial(
+            png_card,
+            16,
+            RGB,
+            [SIXTEEN, wide([GREEN], slice(3))[0], NEARLY_SIXTEEN, wide([YELLOW], slice(3))[0]],
+            chunk(b"tRNS", struct.pack(">3H", *SIXTEEN)),
+        ),
     ),
     ("png-rgba", TRANSPARENT, partial(png_card, 8, RGBA, TRANSPARENT)),
     ("png-rgba-opaque", COLOURS, partial(png_card, 8, RGBA, COLOURS)),
@@ -146,6 +192,16 @@ for name, corners, make in [
         "png-p-hole",
         HOLE,
         partial(png_card, 8, INDEX, (0, 1, 2, 3), chunk(b"PLTE", palette(HOLE)), chunk(b"tRNS", b"\0")),
+    ),
+    (
+        "png-p2-hole",
+        (RED, CLEAR, BLUE, YELLOW),
+        partial(png_card, 2, INDEX, (0, 1, 2, 3), chunk(b"PLTE", palette(COLOURS)), chunk(b"tRNS", b"\xff\0")),
+    ),
+    (
+        "png-p-too-many-alphas",
+        COLOURS,
+        partial(png_card, 8, INDEX, (0, 1, 2, 3), chunk(b"PLTE", palette(COLOURS)), chunk(b"tRNS", bytes(300))),
     ),
     (
         "png-p-alphas",
@@ -197,6 +253,30 @@ add(PICTURES, "jpeg-cmyk-progressive", lambda: Picture(jpeg_cmyk(INKS, 0, progre
 INVERTED = tuple(tuple(255 - v for v in ink) for ink in INKS)
 add(PICTURES, "jpeg-cmyk-plain", lambda: Picture(jpeg_cmyk(INVERTED, None), PRINTED, loose=True))
 add(PICTURES, "jpeg-ycck", lambda: Picture(jpeg_cmyk(INKS, 2), PRINTED, loose=True))
+
+
+def jpeg_lossless(pixels: np.ndarray) -> bytes:
+    """A lossless JPEG (ITU-T T.81, H) of grey, or of red, green and blue: it has no quantization tables."""
+    height, width, channels = pixels.shape
+    before = np.empty(pixels.shape, int)  # each sample is predicted by the one to its left, the first by that above
+    before[:, 1:], before[1:, 0], before[0, 0] = pixels[:, :-1], pixels[:-1, 0], 128
+    bits = ""
+    for difference in (pixels.astype(int) - before).ravel().tolist():
+        category = abs(difference).bit_length()
+        low = difference if difference >= 0 else difference + (1 << category) - 1
+        bits += f"{category:05b}" + (f"{low:0{category}b}" if category else "")
+    bits += "1" * (-len(bits) % 8)
+    scan = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    names = b"RGB" if channels == 3 else b"\1"
+    frame = struct.pack(">BHHB", 8, height, width, channels) + b"".join(bytes((one, 0x11, 0)) for one in names)
+    table = bytes((0, 0, 0, 0, 0, 17, *(0,) * 11)) + bytes(range(17))  # 17 codes of five bits
+    selected = bytes((channels,)) + b"".join(bytes((one, 0)) for one in names) + bytes((1, 0, 0))
+    segments = jpeg_segment(0xC3, frame), jpeg_segment(0xC4, table), jpeg_segment(0xDA, selected)
+    return b"\xff\xd8" + b"".join(segments) + scan + b"\xff\xd9"
+
+
+add(PICTURES, "jpeg-lossless", lambda: Picture(jpeg_lossless(card([c[:3] for c in COLOURS]))))
+add(PICTURES, "jpeg-lossless-l", lambda: Picture(jpeg_lossless(card((60, 180, 255, 0))), GREYS))
 add(PICTURES, "jpeg-mpo", lambda: Picture(saved(rgb(), "MPO", save_all=True, append_images=[rgb(GREYS)], quality=92)))
 
 
@@ -307,8 +387,8 @@ def icc_srgb_curve() -> bytes:
     return b"curv\0\0\0\0" + struct.pack(">I1024H", 1024, *steps)
 
 
-def icc_rgb(primaries: np.ndarray, curve: bytes) -> bytes:
-    tags = {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
+def icc_rgb(primaries: np.ndarray, curve: bytes, more: bytes = b"") -> bytes:
+    tags = {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve} | ({b"more": more} if more else {})
     tags |= {name: icc_xyz(primaries[:, i]) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
     return icc(b"mntr", b"RGB ", b"XYZ ", tags)
 
@@ -550,6 +630,187 @@ for name, content in BROKEN_EXIF.items():
         f"webp-exif-{name}",
         lambda content=content: Picture(saved(rgb(), "WEBP", quality=95, exif=content or b"\0")),
     )
+
+
+# ---- Good pictures with words beside them that are broken, too large, or of no kind that anybody knows ----
+
+
+def chunk_of(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG with a wrong checksum."""
+    made = chunk(kind, content)
+    return made[:-1] + bytes((made[-1] ^ 1,))
+
+
+def deflated(content: bytes) -> bytes:
+    return zlib.compress(content, 9)
+
+
+def large_icc() -> bytes:
+    """Display P3 with a description of more than a megabyte."""
+    return icc_rgb(P3_XYZ, icc_srgb_curve(), icc_text(b"text", bytes(1_200_000)))
+
+
+BESIDE_PIXELS: dict[str, Callable[[], Sequence[bytes]]] = {
+    "large-ztxt": lambda: [chunk(b"zTXt", b"workflow\0\0" + deflated(bytes(1_100_000)))],
+    "large-itxt": lambda: [chunk(b"iTXt", b"workflow\0\1\0\0\0" + deflated(b"x" * 1_100_000))],
+    "many-texts": lambda: [chunk(b"zTXt", b"workflow\0\0" + deflated(bytes(1_000_000)))] * 70,
+    "large-profile-of-nothing": lambda: [chunk(b"iCCP", b"large\0\0" + deflated(bytes(1_500_000)))],
+    "profile-of-unknown-method": lambda: [chunk(b"iCCP", b"name\0\7" + deflated(b"profile"))],
+    "profile-without-name": lambda: [chunk(b"iCCP", b"name")],
+    "profile-empty": lambda: [chunk(b"iCCP", b"")],
+    "text-of-unknown-method": lambda: [chunk(b"zTXt", b"name\0\7" + deflated(b"text"))],
+    "text-named-transparency": lambda: [chunk(b"tEXt", b"transparency\0\1"), chunk(b"tEXt", b"icc_profile\0text")],
+    "text-named-interlace": lambda: [chunk(b"tEXt", b"interlace\0one"), chunk(b"tEXt", b"bbox\0one")],
+    "short": lambda: [chunk(kind, b"") for kind in (b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"tRNS", b"cICP", b"eXIf")],
+    "short-animation": lambda: [chunk(b"acTL", b"\0"), chunk(b"fcTL", b"\0")],
+    "animation-of-nothing": lambda: [chunk(b"acTL", bytes(8)), chunk(b"acTL", b"\xff" * 8)],
+    "frame-out-of-order": lambda: [chunk(b"acTL", struct.pack(">II", 2, 0)), chunk(b"fcTL", b"\0\0\0\7" + bytes(22))],
+    "wrong-checksums": lambda: [
+        chunk_of(kind, content)
+        for kind, content in (
+            (b"tEXt", b"a\0b"),
+            (b"iCCP", b"a\0\0" + deflated(icc_rgb(P3_XYZ, icc_srgb_curve()))),
+            (b"gAMA", struct.pack(">I", 100_000)),
+            (b"cICP", b"\x0c\x0d\0\1"),
+            (b"tRNS", struct.pack(">3H", *RED[:3])),
+            (b"eXIf", ifd((0x0112, 3, 1, b"\0\3\0\0"))),
+            (b"tIME", b"time"),
+            (b"prVt", b"private"),
+        )
+    ],
+    "unknown": lambda: [chunk(b"prVt", b"private"), chunk(b"abcd", b""), chunk(b"NEWX", b"new")],
+    "suggested-palette": lambda: [chunk(b"PLTE", b"four")],
+    "late-header": lambda: [chunk(b"IHDR", struct.pack(">IIBBBBB", 9, 9, 8, 0, 0, 0, 0))],
+}
+AFTER_PIXELS: dict[str, bytes] = {
+    "wrong-checksum": chunk_of(b"tEXt", b"a\0b") + chunk_of(b"zTXt", b"a") + chunk(b"IEND", b""),
+    "large-text": chunk(b"zTXt", b"workflow\0\0" + deflated(bytes(1_100_000))) + chunk(b"IEND", b""),
+    "short": b"".join(chunk(kind, b"") for kind in (b"gAMA", b"pHYs", b"acTL", b"fcTL")) + chunk(b"IEND", b""),
+    "no-end": b"",
+    "cut-text": chunk(b"tEXt", b"a\0b" * 100)[:50],
+    "cut-length": b"\0\0",
+    "garbage": random.Random(5).randbytes(400),
+    "profile": chunk(b"iCCP", b"name") + chunk(b"IEND", b""),
+}
+
+
+def png_beside(*chunks: bytes) -> bytes:
+    return png_card(8, RGB, [c[:3] for c in COLOURS], *chunks)
+
+
+for name, make_chunks in BESIDE_PIXELS.items():
+    add(PICTURES, f"png-beside-{name}", lambda make=make_chunks: Picture(png_beside(*make())))
+for name, content in AFTER_PIXELS.items():
+    add(PICTURES, f"png-after-{name}", lambda content=content: Picture(png_beside()[:-12] + content))
+add(
+    PICTURES,
+    "png-beside-large-profile",
+    lambda: Picture(png_beside(chunk(b"iCCP", b"P3\0\0" + deflated(large_icc()))), meant(COLOURS, P3_XYZ, None)),
+)
+
+
+def icc_segments(profile: bytes, count: int) -> list[bytes]:
+    step = -(-len(profile) // count)
+    parts = [profile[at : at + step] for at in range(0, len(profile), step)]
+    return [jpeg_segment(0xE2, b"ICC_PROFILE\0" + bytes((n, count)) + part) for n, part in enumerate(parts, 1)]
+
+
+JPEG_SEGMENTS: dict[str, Callable[[], Sequence[bytes]]] = {
+    "short-jfif": lambda: [jpeg_segment(0xE0, b"JFIF\0")],
+    "short-adobe": lambda: [jpeg_segment(0xEE, b"Adobe")],
+    "cut-photoshop": lambda: [jpeg_segment(0xED, b"Photoshop 3.0\0008BIM\4\4")],
+    "photoshop-of-wrong-length": lambda: [jpeg_segment(0xED, b"Photoshop 3.0\0008BIM\3\xed\0\0\0\0\0\1\0")],
+    "short-profile": lambda: [jpeg_segment(0xE2, b"ICC_PROFILE\0")],
+    "profile-that-lacks-a-part": lambda: icc_segments(icc_rgb(P3_XYZ, icc_srgb_curve()), 3)[:2],
+    "much-exif": lambda: [jpeg_segment(0xE1, b"Exif\0\0" + ifd() + bytes(60_000))] * 30,
+    "much-xmp": lambda: [jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + bytes(60_000))] * 30,
+    "many-comments": lambda: [jpeg_segment(0xFE, b"")] * 20_000,
+    "everything": lambda: [jpeg_segment(code, bytes(65_000)) for code in (*range(0xE0, 0xF0), 0xFE)],
+    "marker-without-length": lambda: [b"\xff\x01"],
+    "fill": lambda: [b"\xff" * 1000],
+    "short-mpf": lambda: [jpeg_segment(0xE2, b"MPF\0"), jpeg_segment(0xE2, b"FPXR\0")],
+}
+for name, make_segments in JPEG_SEGMENTS.items():
+    add(PICTURES, f"jpeg-beside-{name}", lambda make=make_segments: Picture(jpeg_with(*make())))
+add(
+    PICTURES,
+    "jpeg-profile-in-disorder",
+    lambda: Picture(
+        jpeg_with(*reversed(icc_segments(icc_rgb(P3_XYZ, icc_srgb_curve()), 3)), subsampling=0),
+        meant(COLOURS, P3_XYZ, None),
+    ),
+)
+
+
+def gif_with(*blocks: bytes, after: bytes = b";") -> bytes:
+    """A GIF with blocks between its colour table and its picture."""
+    data = saved(indexed("P", COLOURS), "GIF")
+    at = 13 + (3 << (data[10] & 7) + 1)
+    return data[:at] + b"".join(blocks) + data[at:-1] + after
+
+
+def gif_extension(label: int, *blocks: bytes) -> bytes:
+    return bytes((0x21, label)) + b"".join(bytes((len(block),)) + block for block in blocks) + b"\0"
+
+
+GIF_BLOCKS: dict[str, Callable[[], bytes]] = {
+    "large-comment": lambda: gif_with(gif_extension(0xFE, *[b"c" * 255] * 2000)),
+    "comment-after": lambda: gif_with(after=gif_extension(0xFE, b"comment") + b";"),
+    "cut-comment": lambda: gif_with(after=gif_extension(0xFE, b"comment")[:6]),
+    "empty-extensions": lambda: gif_with(*(gif_extension(label) for label in (0x01, 0xFE, 0xFF, 0x00))),
+    "short-loop": lambda: gif_with(gif_extension(0xFF, b"NETSCAPE2.0", b"\1")),
+    "short-control": lambda: gif_with(gif_extension(0xF9, b"\0")),
+    "unknown-extension": lambda: gif_with(gif_extension(0x77, b"unknown")),
+    "xmp": lambda: gif_with(gif_extension(0xFF, b"XMP DataXMP", b"x" * 200)),
+    "zeros-between": lambda: gif_with(bytes(5)),
+    "no-trailer": lambda: gif_with(after=b""),
+    "garbage-after": lambda: gif_with(after=b";" + random.Random(6).randbytes(300)),
+    "garbage-instead-of-trailer": lambda: gif_with(after=b"\x99" * 40),
+}
+for name, make_data in GIF_BLOCKS.items():
+    add(PICTURES, f"gif-beside-{name}", lambda make=make_data: Picture(make()))
+
+
+def webp_with(chunks: bytes, flags: int = 0x2C, length: int | None = None) -> bytes:
+    """An extended WebP whose picture is followed by ``chunks``; the flags promise a profile, EXIF and XMP."""
+    picture = saved(rgb(), "WEBP", lossless=True)[12:]
+    head = riff_chunk(b"VP8X", bytes((flags, 0, 0, 0)) + (95).to_bytes(3, "little") + (63).to_bytes(3, "little"))
+    body = b"WEBP" + head + picture + chunks
+    return b"RIFF" + struct.pack("<I", len(body) if length is None else length) + body
+
+
+WEBP_CHUNKS: dict[str, Callable[[], bytes]] = {
+    "nothing-that-was-promised": lambda: webp_with(b""),
+    "garbage": lambda: webp_with(b"".join(riff_chunk(kind, b"\xff" * 333) for kind in (b"ICCP", b"EXIF", b"XMP "))),
+    "cut-exif": lambda: webp_with(b"EXIF" + struct.pack("<I", 5000) + b"cut"),
+    "large": lambda: webp_with(riff_chunk(b"XMP ", bytes(2_000_000))),
+    "unknown": lambda: webp_with(riff_chunk(b"PRVT", b"private") + riff_chunk(b"\0\0\0\0", b"")),
+    "cut-name": lambda: webp_with(b"EX"),
+    "wrong-length": lambda: webp_with(riff_chunk(b"EXIF", b"exif"), length=1_000_000),
+}
+for name, make_data in WEBP_CHUNKS.items():
+    add(PICTURES, f"webp-beside-{name}", lambda make=make_data: Picture(make()))
+
+
+def avif_with_broken(kind: str, how: str) -> bytes:
+    """An AVIF whose EXIF or XMP, its last item, is ``elsewhere`` or ``garbage`` (ISO/IEC 14496-12, 8.11.3)."""
+    named: dict[str, object] = {"exif": planted_exif()} if kind == "exif" else {"xmp": XMP}
+    data = bytearray(saved(rgb(), "AVIF", quality=95, subsampling="4:4:4", speed=10, **named))
+    at = data.index(b"iloc") + 4
+    assert data[at] == 0 and data[at + 4] == 0x44  # offsets and lengths of four bytes, and nothing before them
+    last = at + 8 + 14 * (struct.unpack(">H", data[at + 6 : at + 8])[0] - 1) + 6
+    offset, length = struct.unpack(">II", data[last : last + 8])
+    if how == "elsewhere":
+        data[last : last + 4] = struct.pack(">I", 0x7FFFFFF0)
+    else:
+        data[offset : offset + length] = b"\xff" * length
+    return bytes(data)
+
+
+for kind in ("exif", "xmp"):
+    for how in ("elsewhere", "garbage"):
+        name = f"avif-beside-{kind}-{how}"
+        add(PICTURES, name, lambda kind=kind, how=how: Picture(avif_with_broken(kind, how)))
 
 
 # ---- Photographs cut short, bytes that are no picture ----

@@ -10,7 +10,7 @@ from pathlib import Path
 
 # From the lowest; an arrow goes down. The order in a row is that of the drawing, from left to right.
 LAYERS = (
-    ("errors", "options", "events"),
+    ("options", "errors", "events"),
     ("model", "access", "concurrency"),
     ("pictures", "stores", "sources", "caches", "queues", "catalogue"),
     ("http",),
@@ -130,7 +130,7 @@ def _wrong_arrows(graph: Mapping[str, set[str]]) -> Iterator[str]:
                 continue
             mine, its = _layer(package), _layer(target)
             arrow = (
-                f"{package} (layer {mine}) imports {target or 'lazycrop itself'} (layer {its}), in {module} → {other}"
+                f"{package} (layer {mine}) imports {target or 'all of lazycrop'} (layer {its}), in {module} → {other}"
             )
             if its > mine:
                 yield (

@@ -121,7 +121,7 @@ CHROMIUM = Program(
     "apt-get install --no-install-recommends chromium, or install Google Chrome",
     "chromium",
 )
-PROGRAMS = (WEED, MEMCACHED, VALKEY, RABBITMQ, CHROMIUM)
+PROGRAMS = tuple(one for one in vars().values() if isinstance(one, Program))
 
 CHROMIUM_FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

@@ -92,8 +92,8 @@ def _blueprint(images: ImageApp, app: Flask) -> Blueprint:
 def _places(app: Flask) -> list[dict[str, str]]:
     """Images are at every host, whatever the application does with hosts."""
     if app.url_map.host_matching:
-        return [{"host": "<lazycrop:host>"}]
-    return [{}, {"subdomain": "<lazycrop:host>"}] if app.subdomain_matching else [{}]
+        return [{"host": "<lazycrop_host>"}]
+    return [{}, {"subdomain": "<lazycrop_host>"}] if app.subdomain_matching else [{}]
 
 
 class _Anything(BaseConverter):

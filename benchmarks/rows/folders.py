@@ -27,13 +27,13 @@ def row(plan: Plan) -> Row:
 
 
 def _rates(plan: Plan, server: str, size: str) -> dict[str, float]:
-    from lazycrop import LazyCrop, Request
+    from lazycrop import LazyCrop
 
     place = BUILD / "run"
     env = sources.serving(sources.store(plan, JPEG), place)
     paths = [f"/{sources.image_id(name)}/{size}.jpg" for name in sources.names(plan, JPEG)]
     images = LazyCrop(store=env["LAZYCROP_STORE"], sizes="any", broker="inline")
-    assert all(images.answer(Request(path)).status == 200 for path in paths)
+    assert all(images.answer(path).status == 200 for path in paths)
     env["PYTHONPATH"] = f"{ROOT}:{WHITENOISE}"
     rates: dict[str, list[float]] = {"images": [], "whitenoise": []}
     for _ in range(plan.runs):

@@ -54,7 +54,7 @@ def _environ(path: str) -> dict[str, Any]:
 
 def _in_process(plan: Plan) -> tuple[float, float]:
     """µs that a foreign request takes over the bare application, and that a hot redirect takes."""
-    from lazycrop import LazyCrop, Middleware, Request
+    from lazycrop import LazyCrop, Middleware
 
     def start_response(status: str, headers: list[tuple[str, str]]) -> None:
         pass
@@ -67,7 +67,7 @@ def _in_process(plan: Plan) -> tuple[float, float]:
     images = LazyCrop(store=env["LAZYCROP_STORE"], sizes="any", public_url=PUBLIC)
     middleware = Middleware(bare, images)
     foreign, hot = _environ("/account/42"), _environ(f"/img{env['BENCH_PATH']}")
-    assert images.answer(Request(env["BENCH_PATH"])).status == 301
+    assert images.answer(env["BENCH_PATH"]).status == 301
     rounds = [
         [measure.nanoseconds(call(*what)) for what in ((bare, foreign), (middleware, foreign), (middleware, hot))]
         for _ in range(max(3, plan.runs))
@@ -83,7 +83,7 @@ def stored(plan: Plan, place: Path) -> dict[str, str]:
     env = sources.serving(sources.store(plan, JPEG), place)
     path = f"/{sources.image_id(sources.names(plan, JPEG)[0])}/{SIZE}.jpg"
     images = LazyCrop(store=env["LAZYCROP_STORE"], sizes="any", broker="inline")
-    assert images.answer(Request(path)).status == 200
+    assert images.answer(path).status == 200
     return {**env, "BENCH_PATH": path, "LAZYCROP_PUBLIC_URL": PUBLIC}
 
 
@@ -132,7 +132,7 @@ def _files(source: Path, folder: Path) -> Any:
     place.mkdir()
     first = min(source.iterdir())
     images.store_origin("one", first)
-    answer = images.answer(Request(f"/one/{SIZE}.jpg"))
+    answer = images.answer(f"/one/{SIZE}.jpg")
     assert isinstance(answer.body, bytes)
     (place / first.name).write_bytes(answer.body)
     with contextmanager(peers.nginx)(place, folder) as site:

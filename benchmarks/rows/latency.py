@@ -40,17 +40,17 @@ def row(plan: Plan) -> Row:
 
 
 def _ways(plan: Plan, s3: S3, proxy: FaultProxy, added: float) -> dict[str, float]:
-    from lazycrop import LazyCrop, Request
+    from lazycrop import LazyCrop
 
     proxy.set("pass")
 
     def images() -> Any:
         return LazyCrop(
             store=f"s3://{s3.bucket}/latency",
-            endpoint_url=f"http://{proxy.address}",
-            region=s3.region,
-            access_key=s3.access_key,
-            secret_key=s3.secret_key,
+            s3_endpoint_url=f"http://{proxy.address}",
+            s3_region=s3.region,
+            s3_access_key=s3.access_key,
+            s3_secret_key=s3.secret_key,
             sizes="any",
             broker=Taking(),
         )
@@ -81,7 +81,7 @@ def _ways(plan: Plan, s3: S3, proxy: FaultProxy, added: float) -> dict[str, floa
         return measure.median(samples)
 
     def miss(one: Any, number: int) -> None:
-        answer = one.answer(Request(f"/one/{200 + number}x100.jpg"))
+        answer = one.answer(f"/one/{200 + number}x100.jpg")
         assert answer.status == 200, answer
 
     return {

@@ -13,8 +13,7 @@ from benchmarks.measure import mean
 from benchmarks.report import Check, Row, Table
 from benchmarks.sources import JPEG, OTHERS, SIZES, Kind, Plan
 from lazycrop import LazyCrop
-from lazycrop.http.requests import Request
-from lazycrop.pictures.pixels import EFFORT
+from lazycrop.pictures.settings import EFFORT
 
 MEAN_LOSS, WORST_LOSS, BYTES = 0.15, 0.5, 0.03
 
@@ -54,7 +53,7 @@ def _compare(
     images: LazyCrop, plan: Plan, kind: Kind, name: str, size: str, output: str
 ) -> tuple[float, float, int, int]:
     """PSNR of ours and of the long way, in dB, and the bytes of both."""
-    answer = images.answer(Request(f"/{sources.image_id(name)}/{size}.{output}"))
+    answer = images.answer(f"/{sources.image_id(name)}/{size}.{output}")
     assert answer.status == 200 and isinstance(answer.body, bytes), answer
     with Image.open(BytesIO(answer.body)) as picture:
         truth = _truth(sources.folder(plan, kind) / name, picture.size)

@@ -68,7 +68,8 @@ class Access:
     def ticket(self, derivative: Derivative, expires: int | None = None, private: bool = False) -> str:
         """The query string with which this may be asked for; mostly empty.
 
-        ``expires``: until when (Unix time). ``private``: the image is. Raises :class:`~lazycrop.errors.NotAllowed`, and ConfigurationError where nothing can expire.
+        ``expires``: until when (Unix time). ``private``: the image is. Raises :class:`~lazycrop.errors.NotAllowed`, and
+        ConfigurationError where nothing can expire.
         """
         self._policy.check(derivative)
         if expires is not None and self._signer is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from lazycrop.concurrency.forks import renew
+from lazycrop.concurrency.guard import Guard, Resting
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -22,10 +22,18 @@ class Memcached:
     """
 
     def __init__(self, servers: Sequence[str], *, seconds: float = 0.2, rest_seconds: float = 5.0) -> None:
-        self._servers = tuple(servers)
         self._seconds = seconds
-        self._rest_seconds = rest_seconds
-        self._resting: dict[str, float] = {}
+        self._guards = {
+            # The sockets keep the time by themselves.
+            server: Guard(
+                *(f"memcached {server}", logger),
+                seconds=seconds,
+                threads=0,
+                rest_seconds=rest_seconds,
+                is_ill=_is_ill,
+            )
+            for server in servers
+        }
         renew(self)  # Two processes on one socket read each other's answers.
 
     def after_fork(self) -> None:
@@ -36,7 +44,7 @@ class Memcached:
         self._clients = {
             # With the default noreply=True, add() answers True to everybody. Client-side pooling never waits.
             server: PooledClient(server, connect_timeout=seconds, timeout=seconds, no_delay=True, default_noreply=False)
-            for server in self._servers
+            for server in self._guards
         }
 
     def get_many(self, group: str, keys: Sequence[str]) -> Mapping[str, bytes]:
@@ -57,20 +65,35 @@ class Memcached:
 
     def _on_server(self, group: str, ask: Callable[[Any], T]) -> T:
         server = self._server(group)
+        guard, client = self._guards[server], self._clients[server]
         try:
-            return ask(self._clients[server])
-        except Exception as error:
-            self._resting[server] = time.monotonic() + self._rest_seconds
-            self._clients[server].close()  # The other connections to it are as dead, and would each cost a rest.
-            logger.warning("memcached %s failed and is left alone for %.0f s: %r", server, self._rest_seconds, error)
+            return guard.call(lambda: ask(client))
+        except Exception:
+            if not guard.ready:
+                _close_idle(client)
             raise
 
     def _server(self, group: str) -> str:
-        now = time.monotonic()
-        awake = [server for server in self._clients if self._resting.get(server, 0.0) <= now]
+        awake = [server for server, guard in self._guards.items() if guard.ready]
         if not awake:
-            raise ConnectionError("Every memcached server failed a moment ago.")
+            raise Resting("every memcached server failed a moment ago")
         return max(awake, key=lambda server: hashlib.blake2b(f"{server} {group}".encode(), digest_size=8).digest())
+
+
+def _is_ill(error: BaseException) -> bool:
+    """Is the server gone, or does it speak no memcached? Not where it refuses one value, key or command."""
+    from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
+
+    # The last two are how pymemcache fails over an answer that is none, or is to another question.
+    return isinstance(error, (OSError, MemcacheUnexpectedCloseError, MemcacheUnknownError, ValueError, KeyError))
+
+
+def _close_idle(client: Any) -> None:
+    """Close what nobody uses: it is likely to be as dead, and each would cost a rest. (close() would close all, under
+    the hands of the threads that use them.)"""
+    pool = client.client_pool
+    while pool.free:
+        pool.destroy(pool.get())
 
 
 def _expiry(seconds: int) -> int:

@@ -1,1 +1,1 @@
-"""Requests and answers without a framework: what headers ask for, what each outcome says, answers given a moment ago."""
+"""Requests and answers without a framework: what headers ask for, what outcomes say, answers given a moment ago."""

@@ -127,7 +127,8 @@ class Freshness:
     """What every cacheable answer of one URL says of itself.
 
     ``etag``: quoted. ``varies``: the format was chosen by Accept. ``brief``: a better format is being made.
-    ``private``: no cache that others use may keep it. ``expires``: when the URL does, in Unix time; nobody is to keep the answer for longer.
+    ``private``: no cache that others use may keep it. ``expires``: when the URL does, in Unix time; nobody is to keep
+    the answer for longer.
     """
 
     etag: str
@@ -180,6 +181,12 @@ def redirect(location: str, status: int, freshness: Freshness, outcome: Outcome)
 def elsewhere(location: str) -> Answer:
     """302 to another URL of ours. ``location``: an absolute path (RFC 9110, 10.2.2): no Host header has a say."""
     return Answer(302, [("Location", location), ("Content-Length", "0"), ("Cache-Control", "no-store"), *_SECURITY])
+
+
+def moved(path: str, query: str) -> Answer:
+    """301 to the one spelling of the same URL. ``path``: absolute, as in :func:`elsewhere`."""
+    headers = [("Location", f"{path}?{query}" if query else path), ("Content-Length", "0")]
+    return Answer(301, [*headers, ("Cache-Control", "public, max-age=86400"), *_SECURITY])
 
 
 def not_modified(freshness: Freshness, outcome: Outcome) -> Answer:

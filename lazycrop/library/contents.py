@@ -30,8 +30,8 @@ class Contents:
                 return found
             if found.image_id.casefold() == image_id.casefold():
                 raise BadImageId(
-                    f"The image ids {image_id!r} and {found.image_id!r} are one to this store, which does not tell upper "
-                    "from lower case; choose another id."
+                    f"The image ids {image_id!r} and {found.image_id!r} are one to this store, which does not tell "
+                    "upper from lower case; choose another id."
                 )
         return None
 

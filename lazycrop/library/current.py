@@ -1,4 +1,4 @@
-"""Current: what an image is said to be, and what it is right to be; see :mod:`lazycrop.library.versions`. All blocks."""
+"""Current: what an image is said to be, and is right to be; see :mod:`lazycrop.library.versions`. All of it blocks."""
 
 from __future__ import annotations
 

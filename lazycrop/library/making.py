@@ -22,7 +22,9 @@ _POLL = 0.02  # Seconds between two looks for another process's bytes.
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The bytes of a derivative; None when it turned out to be stored already. ``collapsed``: another request made them."""
+    """The bytes of a derivative; None when it turned out to be stored already. ``collapsed``: another request made
+    them.
+    """
 
     data: bytes | None
     collapsed: bool = False

@@ -1,4 +1,4 @@
-"""Renders: where pictures are worked on, a bounded number at once, in bounded memory, on threads that are kept for it."""
+"""Renders: where pictures are worked on, a bounded number at once, in bounded memory, on threads kept for that."""
 
 from __future__ import annotations
 
@@ -97,5 +97,5 @@ class Renders:
 
 
 def _is_of_the_picture(error: Exception) -> bool:
-    """Will it come again with the same bytes? Time and memory, which a busy machine may lack, are no reason to say so."""
+    """Will it come again with the same bytes? Time and memory, which a busy machine may lack, do not say so."""
     return isinstance(error, BrokenImage | UnsupportedImage) or not isinstance(error, LazyCropError)

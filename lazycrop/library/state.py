@@ -190,11 +190,11 @@ def _record_name(image_id: str, version: int | None) -> str:
 def _read_record(value: bytes | None) -> tuple[Record | None, float]:
     """The record, and until when it (or the lack of it) is fresh."""
     match _read_json(value):
-        case [int() | float() as fresh_until, None]:
-            return None, float(fresh_until)
-        case [int() | float() as fresh_until, str(content)]:
+        case [float() as fresh_until, None]:
+            return None, fresh_until
+        case [float() as fresh_until, str(content)]:
             try:
-                return Record.from_json(content.encode()), float(fresh_until)
+                return Record.from_json(content.encode()), fresh_until
             except (BadRecord, UnicodeEncodeError):  # Another release wrote it, or nobody of ours.
                 pass
     return None, 0.0

@@ -7,25 +7,25 @@ used twice (but after ``purge(forget=True)``), so that what is below a version's
 To store is six steps. After which of them who may see what:
 
 1. *Number*: one more than the highest of what the image is, and of the folders that are there.
-2. *Claim*: put ``-claim-<token>`` into the version's folder, then list it. Whoever finds anything but its own claim there
-   takes the claim back and tries the next number; so of two that put theirs at once at most one stays, whatever the
-   server does with conditional puts. Nobody sees the version yet.
+2. *Claim*: put ``-claim-<token>`` into the version's folder, then list it. Whoever finds anything but its own claim
+   there takes the claim back and tries the next number; so of two that put theirs at once at most one stays, whatever
+   the server does with conditional puts. Nobody sees the version yet.
 3. *Origin and mezzanines* are put. Nobody sees the version yet. If one fails, all of them and the claim are deleted.
 4. *Own record* of the second and later versions: ``<id>/v2/image.json``. URLs with the version in them can see it, and
    others that store or purge take it for stored.
-5. *Current*: put ``<id>/image.json``, unless something of a higher number is there. Then look again, and put what is
-   right now; so does everybody who has put something there, so that the last one to look leaves the right one. From
-   here on everybody sees the version (processes with a cache of their own: within ``record_seconds``).
+5. *Current*: put ``<id>/image.json``, unless something of a higher number is there, or the origin is gone again. Then
+   look again, and put what is right now, as all do who put something there: the last one to look leaves the right one.
+   Now everybody sees the version (processes with a cache of their own: within ``record_seconds``).
 6. *Unclaim*. Whoever finds an earlier claim of somebody else still there waits until it is gone or old, and looks once
    more: its owner may be about to put something lower, and may be killed before it looks again.
 
 If the answer to step 4 or 5 is lost, the image is read once more: if it is this version, the store took place. If that
 cannot be found out, everything stays.
 
-To purge is to put a tombstone by the same rule, and then to delete the records and all objects of versions up to its
-number. A version that is claimed and not current is left alone: its store was under way when the purge began, and comes
-after it, or finds the tombstone at its end and deletes what it has put. Whatever a killed process leaves has a number
-that is used up, so it is never mixed with anything, and the next store or purge of the image sweeps it.
+To purge is to put a tombstone by the same rule, to delete the records and all objects of versions up to its number, and
+to look once more. A version that is claimed and not current is left alone: its store was under way when the purge
+began, and comes after it, or finds the tombstone at its end and deletes what it has put. What a killed process leaves
+has a number that is used up: it is never mixed with anything, and the next store or purge of the image sweeps it.
 
 Where processes share a cache, a lease keeps stores and purges of one image one after the other; all of the above holds
 without it.
@@ -126,9 +126,8 @@ class Versions:
             mezzanines=tuple(copies),
         )
         stored = self._store_prepared(image_id, prepared, record.source, private)
-        for number in self._contents.numbers(image_id):
-            if number < stored.version:
-                self._delete_version(image_id, number)
+        for number in filter(lambda number: number < stored.version, self._contents.numbers(image_id)):
+            self._delete_version(image_id, number)
         return stored
 
     def _store_prepared(self, image_id: str, prepared: Prepared, source: str, private: bool) -> Record:
@@ -294,7 +293,9 @@ class Versions:
             raise
 
     def _undo(self, record: Record) -> None:
-        """Delete a version that failed. Somebody may have taken its record for that of a stored one: then not any more."""
+        """Delete a version that failed. Somebody may have taken its record for that of a stored one: then not any
+        more.
+        """
         with suppress(StoreUnavailable):
             self._delete_version(record.image_id, record.version)
             if self._contents.what_is(record.image_id) == record:

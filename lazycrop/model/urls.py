@@ -31,11 +31,12 @@ _FORM = "an image's URL is <image id>/<size>.<format>, like cat/200x100.jpg"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a URL asks for, and the signature that it carries."""
+    """What a URL asks for, and the signature that it carries. ``moved``: its path as it should have been spelled."""
 
     derivative: Derivative
     signature: str | None = None
     expires: str | None = None
+    moved: str | None = None
 
     @property
     def expires_at(self) -> int | None:
@@ -62,8 +63,11 @@ def parse(path: str, query: str, presets: Mapping[str, Size]) -> Asked:
         version = None
     if not dot:
         raise BadRequest(f"The path {path[:80]!r} ends in no format; {_FORM}.")
+    moved = None
+    if extension == "jpeg":  # It names what everybody knows; but a picture has one URL.
+        extension, moved = "jpg", f"/{path.removesuffix('jpeg')}jpg"
     derivative = Derivative(image_id, read_size(size, presets), extension, version)
-    return Asked(derivative, fields.get(SIGNATURE), fields.get(EXPIRES))
+    return Asked(derivative, fields.get(SIGNATURE), fields.get(EXPIRES), moved)
 
 
 def read_size(text: str, presets: Mapping[str, Size]) -> Size | None:

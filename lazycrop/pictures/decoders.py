@@ -28,7 +28,7 @@ class Decoder:
     """An opened file, of which only the header has been read.
 
     ``size``: width and height as stored. ``plays``: how often an animation plays, 0 for ever. ``lossless``: a PNG, GIF
-    or lossless WebP. ``indexed``: the decoded picture where it has a palette or one bit, of a PNG.
+    or lossless WebP or JPEG. ``indexed``: the decoded picture where it has a palette or one bit, of a PNG.
     """
 
     plays = 0
@@ -48,9 +48,9 @@ class Decoder:
         self.profile: bytes | None = image.info.get("icc_profile") or header.profile
         image.decodermaxblock = _BLOCK
 
-    def reduce(self, fraction: int) -> None:
-        """Decode at 1/fraction of the size; for JPEG alone."""
-        raise NotImplementedError
+    def reduce(self, fraction: int) -> int:
+        """Decode at a fraction of the size, where that costs less: 2, 4 or 8. Returns that fraction, or 1."""
+        return 1
 
     def frame(self, number: int) -> tuple[Image.Image, int]:
         """The next frame, and how many milliseconds it is shown. The decoder does not keep the last one of them."""
@@ -86,8 +86,9 @@ class _Jpeg(Decoder):
         if len(self.tables) != len(tables) or image.layers == 4:  # A lossless one has none.
             self.tables = None
 
-    def reduce(self, fraction: int) -> None:
-        self._fraction = fraction
+    def reduce(self, fraction: int) -> int:
+        self._fraction = 1 if self.lossless else fraction
+        return self._fraction
 
     def frame(self, number: int) -> tuple[Image.Image, int]:
         image, self._image = self._image, None

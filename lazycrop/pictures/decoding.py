@@ -39,7 +39,7 @@ class Picture:
     """An opened source, of which only the header has been read.
 
     ``kind``: its format. ``width``, ``height``: as displayed. ``frames``: more than 1 for an animated GIF or WebP.
-    ``lossless``: a PNG, GIF or lossless WebP. ``recoloured``: its pixels were not sRGB.
+    ``lossless``: a PNG, GIF or lossless WebP or JPEG. ``recoloured``: its pixels were not sRGB.
     """
 
     def __init__(self, kind: str, decoder: Decoder, reserve: Reserve) -> None:
@@ -95,16 +95,13 @@ class Picture:
 
     def _draft(self, size: tuple[int, int], box: Box) -> int:
         """Have libjpeg decode at 1/2, 1/4 or 1/8 if that leaves enough of the target; returns 2, 4, 8, or 1."""
-        if self.kind != "jpg":
-            return 1
         width, height = self.decoder.size
         # The target is rounded to pixels: that half of one must not cost a full decode.
         spare = min((box[2] - box[0]) / (size[0] - 0.5), (box[3] - box[1]) / (size[1] - 0.5))
         gap_of_half = DRAFT_GAP_OF_HALF_OF_LARGE if width * height >= LARGE else DRAFT_GAP
         gaps = {8: DRAFT_GAP, 4: DRAFT_GAP, 2: gap_of_half}
         fraction = next((fraction for fraction, gap in gaps.items() if fraction * gap <= spare), 1)
-        self.decoder.reduce(fraction)
-        return fraction
+        return self.decoder.reduce(fraction)
 
 
 @contextmanager

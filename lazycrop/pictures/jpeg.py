@@ -17,6 +17,7 @@ from lazycrop.pictures.settings import Limits
 
 _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_LOSSLESS = frozenset((0xC3, 0xC7, 0xCB, 0xCF))
 _TABLES = frozenset((0xC4, 0xCC, 0xDB, 0xDD))
 _BETWEEN_SCANS = _TABLES | {0xDC, 0xFE} | set(range(0xE0, 0xF0))
 
@@ -27,7 +28,7 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 def read(data: bytes, clock: Clock, limits: Limits) -> Header:
     """The header of a JPEG; its ``data`` ends where the first scan begins."""
     kept = [b"\xff\xd8"]
-    exif = b""
+    exif, lossless = b"", False
     profile: dict[int, bytes] = {}
     for code, start, end in _segments(data, 2, clock):
         content = data[start + 4 : end]
@@ -37,10 +38,11 @@ def read(data: bytes, clock: Clock, limits: Limits) -> Header:
             exif = exif or content
         elif code == _APP2 and content.startswith(b"ICC_PROFILE\0") and len(content) > 14:
             profile[content[12]] = content  # by its number
+        lossless |= code in _LOSSLESS
         if code == _SOS:
             break
     _check_scans(data, clock, limits)
-    return Header(data=b"".join(kept), exif=exif, profile=_joined(profile))
+    return Header(data=b"".join(kept), lossless=lossless, exif=exif, profile=_joined(profile))
 
 
 def _segments(data: bytes, at: int, clock: Clock) -> Iterator[tuple[int, int, int]]:

@@ -80,13 +80,9 @@ def _is_sound(data: bytes, start: int, end: int) -> bool:
 
 
 def _cut(data: bytes, kept: list[tuple[int, int]]) -> bytes:
-    """The file with these chunks only; itself where there are no others."""
-    at = 8
-    for start, end in kept:
-        if start != at:
-            break
-        at = end
-    else:
+    """The file with these chunks only; itself where no others come before its end."""
+    ends = [8, *(end for _, end in kept)]
+    if ends[:-1] == [start for start, _ in kept] and data.startswith(b"IEND", ends[-1] - 8):
         return data
     view = memoryview(data)
     return b"".join((view[:8], *(view[start:end] for start, end in kept), _END))

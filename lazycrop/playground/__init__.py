@@ -12,11 +12,21 @@ import re
 import secrets
 from collections.abc import Iterable
 from importlib import resources
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from lazycrop.errors import BadRequest, ImageTooLarge, LazyCropError, NotFound, UnknownImage, UnsupportedImage
+from lazycrop.errors import (
+    BadRequest,
+    Forbidden,
+    ImageTooLarge,
+    LazyCropError,
+    NotFound,
+    UnknownImage,
+    UnsupportedImage,
+)
 from lazycrop.http import answers
 from lazycrop.http.answers import Answer
+from lazycrop.http.negotiation import named_formats
 from lazycrop.images import LazyCrop
 from lazycrop.model.records import Record
 from lazycrop.wsgi import Middleware, send
@@ -33,16 +43,47 @@ PHOTOGRAPH = "seeding"
 _SMALL = "224x168-cover"  # As the page shows the image beside its name.
 _FILE, _JSON = "application/octet-stream", "application/json"
 _URL_BYTES = 20_000  # Of a request that gives a URL.
+_OFFERED = ("avif", "webp")  # In the order of the bits that the page's script reads.
+_ALL = ("0.0.0.0", "::")
 
 
-def demo_app(images: LazyCrop) -> WSGIApplication:
-    """The page, and the images behind it, as one application; it stores the photograph if it is not there."""
+def demo_app(images: LazyCrop, host: str = "127.0.0.1", port: int | None = None) -> WSGIApplication:
+    """The page, and the images behind it, as one application; it stores the photograph if it is not there.
+
+    ``host``, ``port``: where it listens. Whoever asks for it by another name is refused; without a port, by that of
+    another host only.
+    """
     try:
         images.record(PHOTOGRAPH)
     except UnknownImage:
         images.store_origin(PHOTOGRAPH, _resource("seeding.jpg"), focal="auto")
     images.warm(PHOTOGRAPH, [_SMALL])  # It starts the workers, which the first request would else wait for.
-    return Middleware(_Demo(images), images)
+    return _addressed(Middleware(_Demo(images), images), host, port)
+
+
+def _addressed(app: WSGIApplication, host: str, port: int | None) -> WSGIApplication:
+    """``app`` for those who mean it: a page of another site can have its own name lead here (DNS rebinding)."""
+    name = f"[{host}]" if ":" in host else host
+    names = {"localhost", "127.0.0.1", "[::1]", name.lower()}
+
+    def addressed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{1,5}))?", environ.get("HTTP_HOST", "").lower())
+        # Listening on all addresses, it is reached by any; what is no name cannot be made to lead here.
+        known = found and (found[1] in names or (host in _ALL and _is_address(found[1])))
+        if not found or not known or (port is not None and int(found[2] or 80) != port):
+            where = f"localhost:{port}" if port else "localhost"
+            refusal = Forbidden(f"This is the demo of {where}; ask for it there.")
+            return send(answers.error(refusal), environ, start_response)
+        return app(environ, start_response)
+
+    return addressed
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ip_address(name.strip("[]")))
+    except ValueError:
+        return False
 
 
 class _Demo:
@@ -76,6 +117,8 @@ class _Demo:
     def _answer(self, method: str, path: str, environ: WSGIEnvironment) -> Answer:
         if method in answers.METHODS and path == "/":
             return Answer(self._page.status, [*self._page.headers], self._page.body)
+        if method in answers.METHODS and path == "/acceptance.svg":
+            return _acceptance(environ.get("HTTP_ACCEPT", ""))
         if method in answers.METHODS and path.startswith("/images/"):
             return _described(self._images.record(path.removeprefix("/images/")))
         if method == "POST" and path == "/images":
@@ -98,21 +141,38 @@ class _Demo:
 
 
 def _body(environ: WSGIEnvironment, limit: int) -> bytes:
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if int(length) > limit:
-        raise ImageTooLarge(f"This file has {int(length):,} bytes; {limit:,} are allowed.")
-    return bytes(environ["wsgi.input"].read(int(length)))
+    given = environ.get("CONTENT_LENGTH") or "0"
+    if not re.fullmatch("[0-9]{1,20}", given):
+        raise BadRequest("The Content-Length is malformed; it is a number of bytes.")
+    length = int(given)
+    if length > limit:
+        raise ImageTooLarge(f"This file has {length:,} bytes; {limit:,} are allowed.")
+    try:
+        body = bytes(environ["wsgi.input"].read(length))
+    except OSError:  # The client has gone.
+        body = b""
+    if len(body) < length:
+        raise BadRequest(f"Of {length:,} bytes only {len(body):,} came; send them again.")
+    return body
 
 
 def _url(body: bytes) -> str:
     try:
         url = json.loads(body)["url"]
-    except (ValueError, TypeError, LookupError):
-        raise BadRequest('A URL is sent as {"url": "https://…"}.') from None
-    # Anything else would be taken for the path of a file on this machine.
-    if not isinstance(url, str) or not re.match("https?://", url, re.IGNORECASE):
-        raise BadRequest("That is no URL; one begins with https:// or http://.")
+    except (ValueError, TypeError, LookupError, RecursionError):
+        url = None
+    if not isinstance(url, str):
+        raise BadRequest('A URL is sent as {"url": "https://…"}.')
     return url
+
+
+def _acceptance(accept: str) -> Answer:
+    """A picture whose width says what an <img> of this browser asks for: scripts cannot see that, nor would ask so."""
+    chosen = named_formats(accept, _OFFERED)
+    width = 1 + sum(1 << bit for bit, format in enumerate(_OFFERED) if format in chosen)
+    body = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="1"/>'.encode()
+    headers = [("Content-Type", "image/svg+xml"), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+    return Answer(200, headers, body)
 
 
 def _described(record: Record) -> Answer:

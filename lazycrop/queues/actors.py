@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lazycrop.concurrency.forks import Lock
-from lazycrop.errors import BadRequest, ConfigurationError, ImageError, NotFound
-from lazycrop.queues.contract import Actor
+from lazycrop.errors import BadRequest, ConfigurationError, ImageError, LazyCropError, NotFound
+from lazycrop.queues.contract import Actor, Message
 
 if TYPE_CHECKING:
     from dramatiq import Broker
+
+logger = logging.getLogger(__name__)
+
+_VAIN = (BadRequest, NotFound, ImageError, TypeError)
+"""What can never succeed; a TypeError is a junk message."""
 
 # Dramatiq's own defaults are 20 retries over days. A derivative is made again on demand, so a job soon gives up.
 _OPTIONS = {
@@ -19,7 +25,7 @@ _OPTIONS = {
     "max_backoff": 30_000,
     "time_limit": 60_000,
     "max_age": 3_600_000,
-    "throws": (BadRequest, NotFound, ImageError, TypeError),  # What can never succeed; a TypeError is a junk message.
+    "throws": _VAIN,
 }
 
 _declaring = Lock()
@@ -40,8 +46,28 @@ def declare(broker: Broker, queue: str, actors: Mapping[str, Actor]) -> None:
                 raise ConfigurationError(
                     f"The queue {queue!r} of this broker is taken by another LazyCrop; give each its own with queue=…."
                 )
-            make(do, actor_name=actor_name(queue, name), queue_name=queue, broker=broker, **options)
+            make(_told(name, do), actor_name=actor_name(queue, name), queue_name=queue, broker=broker, **options)
 
 
 def actor_name(queue: str, name: str) -> str:
     return f"{queue}.{name}"
+
+
+def _told(name: str, do: Actor) -> Actor:
+    """``do``, which tells of a failure in one line: Dramatiq logs a traceback at each try, but for its own Retry."""
+    from dramatiq.errors import Retry
+
+    def work(message: Message) -> None:
+        try:
+            do(message)
+        except _VAIN as error:
+            logger.warning("the job %s of %s can never succeed: %r", name, message, error)
+            raise
+        except LazyCropError as error:  # The store has said so by itself.
+            logger.info("the job %s of %s failed: %r", name, message, error)
+            raise Retry(repr(error)) from None
+        except Exception as error:
+            logger.exception("the job %s of %s failed", name, message)
+            raise Retry(repr(error)) from None
+
+    return work

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import weakref
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ class EmbeddedQueue:
     def after_fork(self) -> None:
         self._lock = threading.Lock()
         self._started: tuple[Broker, Worker] | None = None  # Its threads stayed with the parent.
+        self._forgotten: weakref.finalize[..., EmbeddedQueue] | None
+        if forgotten := getattr(self, "_forgotten", None):
+            forgotten.detach()
+        self._forgotten = None
 
     def send(self, actor: str, message: Message) -> bool:
         broker = self._start()
@@ -53,22 +58,20 @@ class EmbeddedQueue:
     def close(self) -> None:
         with self._lock:
             started, self._started = self._started, None
-        if started is None:
-            return
-        atexit.unregister(self.close)
-        broker, worker = started
-        try:
-            # In this order: a worker that is stopped first leaves its messages undone.
-            broker.join(self._settings.queue, fail_fast=False, timeout=_EMBEDDED_DRAIN)  # type: ignore[call-arg]
-        except Exception as error:
-            logger.warning("jobs were left undone at exit and are made again on demand: %r", error)
-        worker.stop(timeout=_EMBEDDED_STOP)  # Its threads are daemons: one that hangs is left to itself.
+            forgotten, self._forgotten = self._forgotten, None
+        if started is not None and forgotten is not None:
+            forgotten.detach()
+            _drain(*started, self._settings.queue)
 
     def _start(self) -> Broker:
         with self._lock:
             if self._started is None:
                 self._started = self._start_worker()
-                atexit.register(self.close)
+                self._forgotten = weakref.finalize(self, _drain_aside, *self._started, self._settings.queue)
+                self._forgotten.atexit = False
+                _used.add(self)
+                atexit.unregister(_close_all)
+                atexit.register(_close_all)
             return self._started[0]
 
     def _start_worker(self) -> tuple[Broker, Worker]:
@@ -83,6 +86,28 @@ class EmbeddedQueue:
         worker = Worker(broker, worker_threads=self._settings.worker_threads, worker_timeout=500)
         worker.start()
         return broker, worker
+
+
+_used: weakref.WeakSet[EmbeddedQueue] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for queue in list(_used):
+        queue.close()
+
+
+def _drain_aside(broker: Broker, worker: Worker, queue: str) -> None:
+    """Whoever drops the last reference does not wait; the end of the process does, for this is no daemon."""
+    threading.Thread(target=_drain, args=(broker, worker, queue), name="lazycrop-drain").start()
+
+
+def _drain(broker: Broker, worker: Worker, queue: str) -> None:
+    try:
+        # In this order: a worker that is stopped first leaves its messages undone.
+        broker.join(queue, fail_fast=False, timeout=_EMBEDDED_DRAIN)  # type: ignore[call-arg]
+    except Exception as error:
+        logger.warning("jobs were left undone at exit and are made again on demand: %r", error)
+    worker.stop(timeout=_EMBEDDED_STOP)  # Its threads are daemons: one that hangs is left to itself.
 
 
 def _dead_letters() -> Any:

@@ -2,77 +2,95 @@
 
 from __future__ import annotations
 
-import io
 import os
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from lazycrop.errors import FetchError, ImageTooLarge
-from lazycrop.sources.download import DownloadSettings, describe, fetch
+from lazycrop.errors import FetchError, ImageTooLarge, LazyCropError
+from lazycrop.sources.download import DownloadSettings, fetch
+from lazycrop.sources.locations import describe
 
 Given = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 """An http or https URL as a text; a file as a Path, as its bytes, or as an open binary file."""
 
-_CHUNK = 1 << 20
+_PART = 1 << 20  # bytes
 
 
 def read(source: Given, settings: DownloadSettings) -> tuple[bytes, str]:
     """The bytes, and where they are from: never a query string, credentials or a folder. Blocks until all are read.
 
-    Raises :class:`~lazycrop.errors.FetchError`, :class:`~lazycrop.errors.ImageTooLarge`.
+    An open file is read from where it is to its end, and stays open. Raises
+    :class:`~lazycrop.errors.FetchError`, :class:`~lazycrop.errors.ImageTooLarge`.
     """
     limit = settings.download_bytes
     match source:
         case str():
-            return _read_url(source, settings)
-        case os.PathLike():
-            return _read_file(Path(source), limit)
+            return fetch(source, settings), describe(source)
         case bytes() | bytearray() | memoryview():
-            return _within(bytes(source), limit), "bytes"
+            return _copied(source, limit), "bytes"
+        case os.PathLike():
+            return _read_file(source, limit)
     return _read_open(source, limit), "a file"
 
 
-def _read_url(url: str, settings: DownloadSettings) -> tuple[bytes, str]:
-    if "://" not in url:
-        raise FetchError(
-            f"The source {url[:80]!r} is a text, and no URL: one begins with https:// or http://. A file is given as a "
-            "pathlib.Path, as bytes, or as an open file."
-        )
-    return fetch(url, settings), describe(url)
-
-
-def _read_file(path: Path, limit: int) -> tuple[bytes, str]:
+def _copied(data: bytes | bytearray | memoryview, limit: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            return _read_open(file, limit), path.name
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise FetchError(f"The file '{path.absolute()}' cannot be read: {reason}.") from error
+        with memoryview(data) as view:
+            _check(view.nbytes, limit)
+            return bytes(view)
+    except ValueError as error:  # It was released.
+        raise FetchError(f"The memory that was given cannot be read: {error}.") from error
 
 
-def _read_open(file: Any, limit: int) -> bytes:
+def _read_file(source: os.PathLike[str], limit: int) -> tuple[bytes, str]:
+    shown = f"The {type(source).__qualname__} that was given"
+    try:
+        path = os.fsdecode(source)
+        shown = f"The file {os.path.abspath(path)!r}"
+        with open(path, "rb", opener=_open) as file:
+            os.set_blocking(file.fileno(), True)
+            return _read_open(file, limit, shown), os.path.basename(path)
+    except LazyCropError:
+        raise
+    except Exception as error:  # ValueError: a NUL in its name; a class of somebody's own may raise anything.
+        raise FetchError(f"{shown} cannot be read: {getattr(error, 'strerror', error)}.") from error
+
+
+def _open(path: str, flags: int) -> int:
+    """Without a wait: a named pipe that nobody writes to is empty then."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _read_open(file: Any, limit: int, shown: str = "The file that was given") -> bytes:
     """All of an open file, which may give it in parts, as a pipe does."""
     if not callable(getattr(file, "read", None)):
         raise FetchError(
-            f"The source is a {type(file).__name__}; give a URL, a pathlib.Path, bytes, or an open binary file."
+            f"The source is a {type(file).__qualname__}; give a URL, a pathlib.Path, bytes, or an open binary file,"
+            " such as an io.BytesIO that a picture was saved to."
         )
     data = bytearray()
-    while len(data) <= limit:
-        try:
-            part = file.read(min(_CHUNK, limit + 1 - len(data)))
-        except (OSError, ValueError) as error:  # ValueError: it is closed
-            raise FetchError(f"The file that was given cannot be read: {error}.") from error
-        if isinstance(part, str) or isinstance(file, io.TextIOBase):
-            raise FetchError("The file that was given is open as text; open it with mode 'rb'.")
-        if part is None:
-            raise FetchError("The file that was given does not block, and has nothing to read at this moment.")
-        if not part:
-            return bytes(data)
+    while part := _part(file, min(_PART, limit + 1 - len(data)), shown):
         data += part
-    return _within(bytes(data), limit)
+        _check(len(data), limit)
+    if not data:
+        raise FetchError(f"{shown} has nothing to read: it is empty, or at its end; seek(0) goes to its beginning.")
+    return bytes(data)
 
 
-def _within(data: bytes, limit: int) -> bytes:
-    if len(data) > limit:
+def _part(file: Any, size: int, shown: str) -> bytes:
+    try:
+        part = file.read(size)
+    except LazyCropError:
+        raise
+    except Exception as error:  # Whoever made it has errors of his own; of a file that is closed it is ValueError.
+        raise FetchError(f"{shown} cannot be read: {str(error) or type(error).__name__}.") from error
+    if part is None:
+        raise FetchError(f"{shown} does not block, and has nothing to read at this moment; wait for all of it.")
+    if isinstance(part, bytes | bytearray | memoryview):
+        return bytes(part)
+    getattr(part, "close", bool)()  # a coroutine would complain that nobody has awaited it
+    raise FetchError(f"{shown} gives {type(part).__name__}, not bytes; open it with mode 'rb', or give its bytes.")
+
+
+def _check(length: int, limit: int) -> None:
+    if length > limit:
         raise ImageTooLarge(f"The image has more than {limit:,} bytes, which is the limit ('download_bytes').")
-    return data

@@ -183,7 +183,9 @@ def _all_below(store: Store, folder: str) -> Iterator[str]:
 
 
 def check_key_value(cache: KeyValue) -> None:
-    """Raise an AssertionError that names the first promise of :class:`lazycrop.caches.layered.KeyValue` that is not kept."""
+    """Raise an AssertionError that names the first promise of :class:`lazycrop.caches.layered.KeyValue` that is not
+    kept.
+    """
     group, key, other = (secrets.token_hex(16) for _ in range(3))
     _expect(not cache.get_many(group, [key, other]), "what was never set is not there")
     cache.set(group, key, bytes(range(256)), 60)

@@ -4,16 +4,19 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from lazycrop.caches.contract import CacheSettings, KeyValue
+from lazycrop.caches.layered import Layered
 from lazycrop.caches.memcached import Memcached
 from lazycrop.caches.process import ProcessCache
-from lazycrop.library.state import LARGEST, State
+from lazycrop.caches.sealed import Sealed
+from lazycrop.library.state import LARGEST, Hot, State
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Size
@@ -49,13 +52,18 @@ def key_value(request: pytest.FixtureRequest) -> Iterator[KeyValue]:
 Shared = Callable[..., State]
 
 
+def open_state(key_value: KeyValue, namespace: str = "", secret: str = "", **settings: Any) -> State:
+    recipes = {"jpg": "recipe"}
+    return State(Sealed(key_value, namespace, secret), CacheSettings(**settings), LARGEST, recipes)
+
+
 @pytest.fixture
 def shared() -> Iterator[Shared]:
     """Makes caches on memcached servers, as other processes have them."""
     opened: list[State] = []
 
     def open_cache(*servers: str, rest_seconds: float = 5) -> State:
-        opened.append(State(Memcached(servers, rest_seconds=rest_seconds), CacheSettings()))
+        opened.append(open_state(Layered(Memcached(servers, rest_seconds=rest_seconds), ProcessCache())))
         return opened[-1]
 
     yield open_cache
@@ -65,48 +73,47 @@ def shared() -> Iterator[Shared]:
 
 @pytest.fixture
 def cache(key_value: KeyValue) -> State:
-    return State(key_value, CacheSettings())
+    return open_state(key_value)
 
 
 def test_each_cache_keeps_the_contract(key_value: KeyValue) -> None:
     check_key_value(key_value)
 
 
-def test_one_of_many_gets_a_lease(cache: State) -> None:
+def test_one_of_many_gets_a_lease_until_its_end_unless_it_is_kept(cache: State) -> None:
+    def take(_: int) -> bool:
+        with cache.lease("cat", "200x100") as lease:
+            lease.keep()
+            return lease.ours
+
     with ThreadPoolExecutor(16) as threads:
-        tokens = list(threads.map(lambda _: cache.lease("cat", "200x100"), range(64)))
-    assert sum(token is not None for token in tokens) == 1
-
-
-def test_only_its_owner_releases_a_lease(cache: State) -> None:
-    token = cache.lease("cat", "200x100")
-    assert token
-    cache.release("cat", "200x100", "somebody else's")
-    assert cache.lease("cat", "200x100") is None
-    cache.release("cat", "200x100", token)
-    assert cache.lease("cat", "200x100")
+        assert sum(threads.map(take, range(64))) == 1
+    for _ in range(2):
+        with cache.lease("cat", "another") as lease, cache.lease("cat", "another") as second:
+            assert lease.ours
+            assert not second.ours
 
 
 def test_one_look_tells_all_that_is_known(cache: State) -> None:
     known = cache.look(SMALL, current=True)
-    assert (known.record, known.fresh, known.stored, known.hot, known.quarantined) == (None, False, False, None, False)
+    assert (known.record, known.fresh, known.stored_by(RECORD), known.hot_of(RECORD)) == (None, False, None, None)
     cache.remember(RECORD, current=True)
-    cache.mark_stored(SMALL, RECORD.tag)
-    cache.stage(SMALL, RECORD.tag, b"picture", queued=True)
+    cache.mark_stored(SMALL, RECORD.tag, "recipe")
+    cache.keep_hot(SMALL, RECORD.tag, b"picture", queued=True)
     known = cache.look(SMALL, current=True)
-    assert (known.record, known.fresh, known.stored) == (RECORD, True, True)
-    assert known.hot
-    assert (known.hot.data, known.hot.queued) == (b"picture", True)
+    assert (known.record, known.fresh, known.stored_by(RECORD)) == (RECORD, True, "recipe")
+    assert known.hot_of(RECORD) == Hot(b"picture", True)
 
 
 def test_what_is_known_of_an_image_stored_before_under_the_same_id_counts_for_nothing(cache: State) -> None:
-    cache.mark_stored(SMALL, RECORD.tag)
-    cache.stage(SMALL, RECORD.tag, b"picture", queued=True)
+    cache.mark_stored(SMALL, RECORD.tag, "recipe")
+    cache.keep_hot(SMALL, RECORD.tag, b"picture", queued=True)
     cache.count_failure(SMALL, RECORD.tag)
     cache.count_failure(SMALL, RECORD.tag)
-    cache.remember(replace(RECORD, sha256="cd" * 32), current=True)
+    other = replace(RECORD, sha256="cd" * 32)
     known = cache.look(SMALL, current=True)
-    assert (known.stored, known.hot, known.quarantined) == (False, None, False)
+    assert (known.stored_by(other), known.hot_of(other), known.quarantines(other)) == (None, None, False)
+    assert known.quarantines(RECORD)
 
 
 def test_a_missing_image_is_remembered_until_it_is_stored(cache: State) -> None:
@@ -137,54 +144,49 @@ def test_a_forked_child_has_connections_of_its_own(cache: State) -> None:
 
 
 def test_an_old_record_is_kept_but_not_fresh(key_value: KeyValue) -> None:
-    cache = State(key_value, CacheSettings(record_seconds=0))
+    cache = open_state(key_value, record_seconds=0)
     cache.remember(RECORD, current=True)
     known = cache.look(SMALL, current=True)
     assert (known.record, known.fresh) == (RECORD, False)
 
 
 def test_the_second_failure_quarantines(cache: State) -> None:
-    cache.remember(RECORD, current=True)
     cache.count_failure(SMALL, RECORD.tag)
-    assert not cache.look(SMALL, current=True).quarantined
+    assert not cache.look(SMALL, current=True).quarantines(RECORD)
     cache.count_failure(SMALL, RECORD.tag)
-    assert cache.look(SMALL, current=True).quarantined
+    assert cache.look(SMALL, current=True).quarantines(RECORD)
 
 
 def test_bytes_too_many_for_memcached_are_not_handed_over_but_that_is_said(cache: State) -> None:
-    cache.stage(SMALL, RECORD.tag, bytes(LARGEST + 1), queued=True)
-    staged = cache.staged(SMALL, RECORD.tag)
-    assert staged
-    assert (staged.data, staged.queued) == (None, True)
-    cache.stage(SMALL, RECORD.tag, bytes(LARGEST), queued=False)
-    staged = cache.staged(SMALL, RECORD.tag)
-    assert staged
-    assert staged.data == bytes(LARGEST)
+    cache.keep_hot(SMALL, RECORD.tag, bytes(LARGEST + 1), queued=True)
+    assert cache.hot(SMALL, RECORD.tag) == Hot(None, True)
+    cache.keep_hot(SMALL, RECORD.tag, bytes(LARGEST), queued=False)
+    assert cache.hot(SMALL, RECORD.tag) == Hot(bytes(LARGEST), False)
 
 
 def test_two_namespaces_and_two_secrets_do_not_meet(key_value: KeyValue) -> None:
-    one = State(key_value, CacheSettings(), namespace="one")
+    one = open_state(key_value, namespace="one")
     one.remember(RECORD, current=True)
-    assert State(key_value, CacheSettings(), namespace="two").look(SMALL, current=True).record is None
-    assert State(key_value, CacheSettings(), namespace="one", secret="s").look(SMALL, current=True).record is None
-    assert State(key_value, CacheSettings(), namespace="one").look(SMALL, current=True).record == RECORD
+    assert open_state(key_value, namespace="two").look(SMALL, current=True).record is None
+    assert open_state(key_value, namespace="one", secret="s").look(SMALL, current=True).record is None
+    assert open_state(key_value, namespace="one").look(SMALL, current=True).record == RECORD
 
 
 @pytest.mark.parametrize("junk", [b"", b"x", bytes(40), pickle.dumps({"a": 1}), bytes(1_000_000)])
 def test_junk_in_the_cache_reads_as_nothing(key_value: KeyValue, junk: bytes) -> None:
     keys = Listening(key_value)
-    cache = State(keys, CacheSettings())
+    cache = open_state(keys)
     cache.remember(RECORD, current=True)
     cache.look(SMALL, current=True)
     for key in keys.seen:
         key_value.set("cat", key, junk, 60)
     known = cache.look(SMALL, current=True)
-    assert (known.record, known.stored, known.hot, known.quarantined) == (None, False, None, False)
+    assert (known.record, known.marker, known.hot, known.failures) == (None, None, None, None)
 
 
 def test_a_value_moved_to_another_key_reads_as_nothing(key_value: KeyValue) -> None:
     keys = Listening(key_value)
-    cache = State(keys, CacheSettings())
+    cache = open_state(keys)
     cache.remember(RECORD, current=True)
     (key,) = keys.seen
     value = key_value.get_many("cat", [key])[key]
@@ -192,7 +194,7 @@ def test_a_value_moved_to_another_key_reads_as_nothing(key_value: KeyValue) -> N
     for other in keys.seen - {key}:
         key_value.set("cat", other, value, 60)
     known = cache.look(SMALL, current=True)
-    assert (known.record, known.stored, known.hot) == (RECORD, False, None)
+    assert (known.record, known.marker, known.hot) == (RECORD, None, None)
 
 
 class Listening:
@@ -237,18 +239,17 @@ def test_memory_takes_over_while_memcached_is_down(memcached: MemcachedServer, s
     cache.remember(RECORD, current=True)
     memcached.kill()
     assert cache.look(SMALL, current=True).record is None
-    token = cache.lease("cat", "200x100")
-    assert token
-    assert cache.lease("cat", "200x100") is None
+    with cache.lease("cat", "200x100") as lease, cache.lease("cat", "200x100") as second:
+        assert (lease.ours, second.ours) == (True, False)
     cache.remember(RECORD, current=True)
     assert cache.look(SMALL, current=True).record == RECORD
     memcached.start()
     cache_of_another_process = shared(memcached.address)
 
     def shared_again() -> bool:
-        cache.mark_stored(SMALL, RECORD.tag)
+        cache.mark_stored(SMALL, RECORD.tag, "recipe")
         cache.remember(RECORD, current=True)
-        return cache_of_another_process.look(SMALL, current=True).stored
+        return cache_of_another_process.look(SMALL, current=True).marker is not None
 
     eventually(shared_again, what="what one process keeps is seen by another")
 
@@ -289,8 +290,8 @@ def test_threads_share_a_cache(cache: State) -> None:
     def use(number: int) -> None:
         derivative = Derivative("cat", Size(number + 1, 7), "jpg", 1)
         for _ in range(30):
-            cache.stage(derivative, RECORD.tag, str(number).encode() * 1000, queued=True)
-            staged = cache.staged(derivative, RECORD.tag)
+            cache.keep_hot(derivative, RECORD.tag, str(number).encode() * 1000, queued=True)
+            staged = cache.hot(derivative, RECORD.tag)
             if not staged or staged.data != str(number).encode() * 1000:
                 wrong.append(staged)
 
@@ -300,3 +301,38 @@ def test_threads_share_a_cache(cache: State) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        *(b"", b"null", b"{", b"[]", b"{}", b"1", b'"x"', b"\xff", b"[" * 100_000, b"9" * 10_000, b"\n", b"[1]\nx"),
+        *(b'[1e999, "x"]', b'[1, "{}"]', b"[NaN, null]", b'[1, "\\ud800"]', b'["x", null]', b'["x", 1, 2]\nx'),
+        b"[" + b"9" * 400 + b", null]",
+    ],
+)
+def test_a_value_that_somebody_has_forged_reads_as_nothing(junk: bytes) -> None:
+    key_value = ProcessCache()
+    keys, sealed = Names(key_value), Sealed(key_value, "")
+    state = State(keys, CacheSettings(), LARGEST, {"jpg": "recipe"})
+    state.look(SMALL, current=True)
+    for name in keys.seen:
+        sealed.set("cat", name, junk, 60)
+    known = state.look(SMALL, current=True)
+    assert (known.record, known.stored_by(RECORD), known.hot_of(RECORD), known.quarantines(RECORD)) == (
+        *(None, None, None, False),
+    )
+    state.count_failure(SMALL, RECORD.tag)
+    assert state.hot(SMALL, RECORD.tag) is None
+
+
+class Names(Sealed):
+    """Notes the names that are asked for."""
+
+    def __init__(self, key_value: KeyValue) -> None:
+        super().__init__(key_value, "")
+        self.seen: set[str] = set()
+
+    def get_many(self, group: str, names: Sequence[str]) -> list[bytes | None]:
+        self.seen |= set(names)
+        return super().get_many(group, names)

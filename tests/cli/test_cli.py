@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import re
 import signal
@@ -10,7 +12,6 @@ import sys
 import urllib.error
 import urllib.request
 from contextlib import closing
-from dataclasses import fields
 from email.message import Message
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from lazycrop.settings import Config
+from lazycrop.settings import OPTIONS
 from servers import HOST, ROOT, S3, Memcached, RabbitMQ, Valkey, eventually, free_ports, photo, running
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_an_image_is_stored_warmed_and_purged(tmp_path: Path) -> None:
         assert warmed.size == (200, 100)
     assert "x90.webp" in names(tmp_path / "images/cat")
     succeeds(tmp_path, "purge", "cat")
-    assert not (tmp_path / "images/cat").exists()
+    assert not list((tmp_path / "images/cat").glob("*.*p*g"))
 
 
 def test_a_size_that_cannot_be_made_is_a_failure_of_warm(tmp_path: Path) -> None:
@@ -117,7 +118,9 @@ def test_a_list_of_ids_and_sources_is_stored(tmp_path: Path, source: str) -> Non
     done = lazycrop(tmp_path, "store", source, stdin=lines.encode())
     assert done.returncode == 1
     assert names(tmp_path / "images") == {"cat", "wine"}
-    assert re.search("no tab here: A line is an image id, a tab, .*\ngone: The file 'nowhere.jpg' cannot", done.stderr)
+    assert re.search(
+        "no tab here: A line is an image id, a tab, .*\ngone: The file '.*/nowhere.jpg' cannot", done.stderr
+    )
 
 
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
@@ -137,9 +140,12 @@ def test_a_signed_url_is_what_a_secret_gives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_takes_every_setting_as_a_flag(tmp_path: Path, command: str) -> None:
-    flags = set(re.findall(r"--[a-z0-9-]+", succeeds(tmp_path, command, "--help")))
-    assert {f"--{field.name.replace('_', '-')}" for field in fields(Config)} <= flags
+def test_every_command_takes_every_setting_as_a_flag_and_shows_its_own_options(tmp_path: Path, command: str) -> None:
+    flags = {f"--{name.replace('_', '-')}" for name in OPTIONS}
+    assert flags <= set(re.findall(r"--[a-z0-9-]+", succeeds(tmp_path, command, "--help-settings")))
+    own = re.findall(r"^  (?:-h, )?(--[a-z0-9-]+)", succeeds(tmp_path, command, "--help"), re.MULTILINE)
+    assert {"--config", "--help-settings", "--help"} <= set(own)
+    assert len(flags & set(own)) < 5
 
 
 @pytest.mark.parametrize(
@@ -150,7 +156,7 @@ def test_every_command_takes_every_setting_as_a_flag(tmp_path: Path, command: st
         (["url", "cat", "200x100", "--max-edge", "wide"], "'max_edge' is 'wide', which is not a whole number"),
         (["url", "cat", "200x100", "--config", "none.ini"], "cannot be read: No such file"),
         (["store", "v2", "cat.jpg"], "reserved name 'v2'"),
-        (["store", "cat", "gone.jpg"], "The file 'gone.jpg' cannot be read"),
+        (["store", "cat", "gone.jpg"], "/gone.jpg' cannot be read: No such file"),
         (["store", "gone.tsv"], "The file 'gone.tsv' cannot be read"),
         (["store", "cat", "http://127.0.0.1/cat.jpg"], "could not be reached"),
         (["warm", "cat", "200x100"], "There is no image 'cat'"),
@@ -164,6 +170,109 @@ def test_an_error_is_a_sentence_and_status_1(tmp_path: Path, arguments: list[str
     done = lazycrop(tmp_path, *arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
+
+
+def test_a_misspelled_option_is_answered_with_the_commands_own(tmp_path: Path) -> None:
+    for given, meant in {"--expire": "--expires", "--formt": "--format", "--allow-network": "--allow-networks"}.items():
+        done = lazycrop(tmp_path, "url", "cat", "200x100", given, "5")
+        assert done.returncode == 2
+        assert re.findall("--[a-z-]+", done.stderr.splitlines()[-1]) == [given, meant]
+
+
+def test_a_url_expires_when_it_is_told_to(tmp_path: Path) -> None:
+    env = {"LAZYCROP_SECRET": "long and random"}
+    url = succeeds(tmp_path, "url", "cat", "200x100", "--expires", "60", "--format", "webp", env=env)
+    assert re.fullmatch(r"/img/cat/200x100\.webp\?e=\d+&s=[\w-]{43}\n|/img/cat/200x100\.webp\?s=.*\n", url)
+    assert len(url) > len(succeeds(tmp_path, "url", "cat", "200x100", "--format", "webp", env=env))
+
+
+def test_an_image_is_stored_with_its_focal_point(tmp_path: Path) -> None:
+    succeeds(tmp_path, "store", "cat", photo("Fossa"), "--focal", "30,40")
+    assert json.loads((tmp_path / "images/cat/image.json").read_text())["focal"] == [30, 40]
+    succeeds(tmp_path, "store", "dog", photo("Fossa"), "--focal", "auto")
+    assert json.loads((tmp_path / "images/dog/image.json").read_text())["focal"] is not None
+    for point in ("30", "a,b", "30,40,50", "-1,5"):
+        done = lazycrop(tmp_path, "store", "cat", photo("Fossa"), "--focal", point)
+        assert done.returncode == 2
+        assert "write 30,40" in done.stderr
+
+
+def test_a_former_version_is_purged_alone(tmp_path: Path) -> None:
+    for name in ("Fossa", "Wine"):
+        succeeds(tmp_path, "store", "cat", photo(name))
+    succeeds(tmp_path, "purge", "cat", "--version", "1")
+    assert not list((tmp_path / "images/cat").glob("origin.*"))
+    assert list((tmp_path / "images/cat/v2").glob("origin.*"))
+    assert "current one" in lazycrop(tmp_path, "purge", "cat", "--version", "2").stderr
+
+
+def test_files_of_other_kinds_are_left_out_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cat.jpg").write_bytes(photo("Fossa").read_bytes())
+    (tmp_path / "photos/README.html").write_text("about these photographs")
+    assert succeeds(tmp_path, "store", "photos") == "1 of 2 done.\n1 left out:\nphotos/README.html: no image\n"
+
+
+def test_what_a_broker_is_handed_is_queued_and_not_done(tmp_path: Path, valkey: Valkey) -> None:
+    succeeds(tmp_path, "store", "cat", photo("Fossa"))
+    assert "1 of 1 done" in succeeds(tmp_path, "warm", "cat", "200x100")
+    assert "1 of 1 queued" in succeeds(tmp_path, "warm", "cat", "200x100", "--broker", valkey.url)
+    done = lazycrop(tmp_path, "warm", "cat", "200x100", "--broker", f"redis://{HOST}:{free_ports(1)[0]}/0")
+    assert (done.returncode, done.stdout) == (1, "0 of 1 queued; workers store them.\n")
+
+
+def test_a_worker_below_an_application_is_told_its_settings_whatever_their_types(tmp_path: Path) -> None:
+    """What would be run is shown instead of run; the settings that it finds are those of the application."""
+    settings = {
+        "sizes": ["200x100", "800x"],
+        "secret": ["new, with a comma", "old one"],
+        "presets": {"card": "400x300-cover"},
+        "store": "s3://bucket/base",
+        "broker": "redis://user:p%40ss@127.0.0.1:1/0",
+        "s3_access_key": "a",
+        "s3_secret_key": "b",
+        "snap": True,
+    }
+    program = f"""
+import os, sys, click
+from lazycrop import LazyCrop, cli
+def run(path, arguments):
+    config = LazyCrop.from_env().config
+    print([config.policy.sizes, config.policy.secret, dict(config.policy.presets), config.policy.snap])
+    print([config.store.store, config.queue.broker, arguments[1:4]])
+os.execv = run
+os.environ["LAZYCROP_SIZES"], os.environ["LAZYCROP_MAX_EDGE"] = "1x1", "7"
+context = click.Context(cli.commands)
+context.meta["lazycrop.settings"] = {settings!r}
+with context.scope():
+    cli.commands.commands["worker"].main([], parent=context, standalone_mode=False)
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr == ""
+    first, second = map(ast.literal_eval, done.stdout.splitlines())
+    assert first == [
+        ("200x100", "800x"),
+        ("new, with a comma", "old one"),
+        {"card": "400x300-cover"},
+        True,
+    ]
+    assert second == ["s3://bucket/base", settings["broker"], ["-m", "dramatiq", "lazycrop.worker"]]
+
+
+def test_without_click_importing_the_command_line_ends_nothing(tmp_path: Path) -> None:
+    program = """
+import sys
+sys.modules["click"] = None
+import lazycrop.cli
+try:
+    lazycrop.cli.commands
+except lazycrop.ConfigurationError as error:
+    print(error)
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("The command line needs click and waitress: pip install lazycrop[cli].\n", "")
 
 
 def test_an_unknown_setting_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
@@ -181,7 +290,7 @@ def test_without_click_the_command_says_how_to_get_it(tmp_path: Path) -> None:
 
 
 def test_help_is_printed_where_there_is_no_utf_8(tmp_path: Path) -> None:
-    done = lazycrop(tmp_path, "store", "--help", encoding="latin-1")
+    done = lazycrop(tmp_path, "worker", "--help", encoding="latin-1")
     assert done.returncode == 0
     assert "redis://?" in done.stdout
 
@@ -190,16 +299,16 @@ def test_help_is_printed_where_there_is_no_utf_8(tmp_path: Path) -> None:
 def test_check_works_where_there_is_no_utf_8(tmp_path: Path, encoding: str) -> None:
     done = lazycrop(tmp_path, "check", encoding=encoding)
     assert done.returncode == 0
-    assert [line[:3] for line in done.stdout.splitlines()] == ["ok "] * 5 + ["! N"]
+    assert [line[:3] for line in done.stdout.splitlines()] == ["ok "] * 6 + ["! N"]
 
 
 def settings_of(base: Base, s3: S3, memcached: Memcached, broker: str) -> dict[str, str]:
     return {
         "LAZYCROP_STORE": base.store,
-        "LAZYCROP_ENDPOINT_URL": s3.endpoint,
-        "LAZYCROP_ACCESS_KEY": s3.access_key,
-        "LAZYCROP_SECRET_KEY": s3.secret_key,
-        "LAZYCROP_REGION": s3.region,
+        "LAZYCROP_S3_ENDPOINT_URL": s3.endpoint,
+        "LAZYCROP_S3_ACCESS_KEY": s3.access_key,
+        "LAZYCROP_S3_SECRET_KEY": s3.secret_key,
+        "LAZYCROP_S3_REGION": s3.region,
         "LAZYCROP_MEMCACHED": memcached.address,
         "LAZYCROP_BROKER": broker,
         "LAZYCROP_SIZES": "200x100 300x",
@@ -212,7 +321,7 @@ def settings_of(base: Base, s3: S3, memcached: Memcached, broker: str) -> dict[s
 def test_check_ticks_what_works(tmp_path: Path, s3: S3, s3_base: Base, memcached: Memcached, valkey: Valkey) -> None:
     output = succeeds(tmp_path, "check", env=settings_of(s3_base, s3, memcached, valkey.url))
     lines = output.splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 8
     assert all(line.startswith("✓ ") for line in lines)
     assert f"✓ anybody can read {s3_base.public_url}lazycrop-check-" in output
     assert objects_below(s3, s3_base) == []
@@ -228,8 +337,8 @@ def test_check_says_what_fails_and_what_to_do(tmp_path: Path, s3: S3, s3_base: B
     nobody, nothing = free_ports(2)
     done = lazycrop(
         tmp_path,
-        *("check", "--store", s3_base.store, "--endpoint-url", s3.endpoint, "--region", s3.region),
-        *("--access-key", s3.access_key, "--secret-key", s3.secret_key),
+        *("check", "--store", s3_base.store, "--s3-endpoint-url", s3.endpoint, "--s3-region", s3.region),
+        *("--s3-access-key", s3.access_key, "--s3-secret-key", s3.secret_key),
         *("--public-url", f"{s3.endpoint}/elsewhere/", "--memcached", f"{HOST}:{nobody}"),
         *("--broker", f"redis://user:hush@{HOST}:{nothing}/0"),
     )
@@ -242,8 +351,8 @@ def test_check_says_what_fails_and_what_to_do(tmp_path: Path, s3: S3, s3_base: B
 
 
 def test_check_tells_a_store_that_refuses(tmp_path: Path, s3: S3, s3_base: Base) -> None:
-    flags = ["--store", s3_base.store, "--endpoint-url", s3.endpoint, "--region", s3.region]
-    done = lazycrop(tmp_path, "check", *flags, "--access-key", s3.access_key, "--secret-key", "wrong")
+    flags = ["--store", s3_base.store, "--s3-endpoint-url", s3.endpoint, "--s3-region", s3.region]
+    done = lazycrop(tmp_path, "check", *flags, "--s3-access-key", s3.access_key, "--s3-secret-key", "wrong")
     assert done.returncode == 1
     assert re.match("✗ .* takes an object: .*SignatureDoesNotMatch.*'store' and its keys", done.stdout)
 
@@ -279,15 +388,15 @@ def test_a_worker_stores_what_a_server_was_asked_for(
     tmp_path: Path, s3: S3, s3_base: Base, memcached: Memcached, broker: Valkey | RabbitMQ
 ) -> None:
     env = settings_of(s3_base, s3, memcached, broker.url)
-    secret_key = env.pop("LAZYCROP_SECRET_KEY")
-    succeeds(tmp_path, "store", "cat", photo("Fossa"), "--secret-key", secret_key, env=env)
+    secret_key = env.pop("LAZYCROP_S3_SECRET_KEY")
+    succeeds(tmp_path, "store", "cat", photo("Fossa"), "--s3-secret-key", secret_key, env=env)
     [port] = free_ports(1)
     url = f"http://{HOST}:{port}/img/cat/200x100.jpg"
     web, work = tmp_path / "web", tmp_path / "work"
     web.mkdir()
     work.mkdir()
-    (work / "lazycrop.ini").write_text(f"[lazycrop]\nsecret_key = {secret_key}\n")
-    serve = [*COMMAND, "serve", "--port", str(port), "--secret-key", secret_key]
+    (work / "lazycrop.ini").write_text(f"[lazycrop]\ns3_secret_key = {secret_key}\n")
+    serve = [*COMMAND, "serve", "--port", str(port), "--s3-secret-key", secret_key]
     worker = [*COMMAND, "worker", "--processes", "1", "--config", "lazycrop.ini"]
     with (
         running(serve, ready=f"http://{HOST}:{port}/", folder=web, env=env),
@@ -300,7 +409,7 @@ def test_a_worker_stores_what_a_server_was_asked_for(
         eventually(lambda: get(url)[0] == 301, what="the size is stored")
         status, headers, stored = get(get(url)[1]["Location"])
         assert (status, headers["Content-Type"], stored) == (200, "image/jpeg", rendered)
-        succeeds(tmp_path, "warm", "cat", "300x", "--secret-key", secret_key, env=env)
+        succeeds(tmp_path, "warm", "cat", "300x", "--s3-secret-key", secret_key, env=env)
         eventually(lambda: "cat/300x.jpg" in objects_below(s3, s3_base), what="the worker has stored what was warmed")
 
 

@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -215,7 +217,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WSGIApplication]:
     images.close()
 
 
-def call(app: WSGIApplication, method: str, path: str, kind: str = "", body: bytes = b"") -> tuple[int, bytes]:
+def call(
+    app: WSGIApplication, method: str, path: str, kind: str = "", body: bytes = b"", **changes: str
+) -> tuple[int, bytes]:
     environ = {
         "REQUEST_METHOD": method,
         "PATH_INFO": path,
@@ -224,6 +228,7 @@ def call(app: WSGIApplication, method: str, path: str, kind: str = "", body: byt
         "CONTENT_LENGTH": str(len(body)),
     }
     environ |= {"CONTENT_TYPE": kind} if kind else {}
+    environ |= changes
     setup_testing_defaults(environ)
     environ["wsgi.input"] = BytesIO(body)  # type: ignore[assignment]
     statuses: list[str] = []
@@ -241,10 +246,11 @@ def test_the_photograph_is_stored_once(tmp_path: Path) -> None:
     assert images.record(PHOTOGRAPH).version == 1
 
 
-@pytest.mark.parametrize("url", ["/etc/hostname", "file:///etc/hostname", "seeding.jpg", "", None, 7, ["https://a"]])
-def test_a_url_is_never_taken_for_a_file_of_this_machine(app: WSGIApplication, url: object) -> None:
+@pytest.mark.parametrize("url", ["/etc/hostname", "file:///etc/hostname", "seeding.jpg", ""])
+def test_a_url_is_never_taken_for_a_file_of_this_machine(app: WSGIApplication, url: str) -> None:
     status, body = call(app, "POST", "/images", "application/json", json.dumps({"url": url}).encode())
-    assert (status, body) == (400, b"That is no URL; one begins with https:// or http://.\n")
+    assert status == 422
+    assert body.startswith(b"The source URL is malformed")
 
 
 @pytest.mark.parametrize(
@@ -291,6 +297,86 @@ def test_every_path_has_its_answer(app: WSGIApplication, method: str, path: str,
     assert bool(body) == (method != "HEAD")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"1", b"{}", b"\xff", b'{"uri": "https://a"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"1",
+        b"{}",
+        b"\xff",
+        b'{"uri": "https://a"}',
+        b'{"url": null}',
+        b'{"url": ["https://a"]}',
+        b"[" * 9_999,
+    ],
+)
 def test_a_malformed_url_request_is_a_400(app: WSGIApplication, body: bytes) -> None:
     assert call(app, "POST", "/images", "application/json", body)[0] == 400
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "1e3", "+5", " 5", "0x5", "5, 5", "9" * 5_000, "\xb2"])
+def test_a_malformed_content_length_is_a_400(tmp_path: Path, length: str) -> None:
+    app = demo_app(LazyCrop(store=tmp_path, broker="inline", **DEMO))  # wsgiref's validator knows numbers only
+    assert call(app, "POST", "/images", "application/octet-stream", b"abcde", CONTENT_LENGTH=length)[0] == 400
+
+
+def test_a_body_that_is_cut_short_is_a_400(app: WSGIApplication) -> None:
+    status, body = call(app, "POST", "/images", "application/octet-stream", b"abcde", CONTENT_LENGTH="50")
+    assert (status, body) == (400, b"Of 50 bytes only 5 came; send them again.\n")
+
+
+PAGE_AND_PICTURE = ["/", "/images/seeding", "/img/seeding/90x60.jpg"]
+
+
+@pytest.mark.parametrize("path", PAGE_AND_PICTURE)
+@pytest.mark.parametrize(
+    "host", ["evil.example:8000", "evil.example", "127.0.0.1.evil.example:8000", "127.0.0.1", "localhost:8001", "@", ""]
+)
+def test_a_name_of_another_site_is_refused(tmp_path: Path, host: str, path: str) -> None:
+    app = demo_app(LazyCrop(store=tmp_path, broker="inline", **DEMO), "127.0.0.1", 8000)
+    status, body = call(app, "GET", path, HTTP_HOST=host)
+    assert (status, body) == (403, b"This is the demo of localhost:8000; ask for it there.\n")
+
+
+@pytest.mark.parametrize(
+    ("listening", "host"),
+    [
+        ("127.0.0.1", "localhost:8000"),
+        ("127.0.0.1", "LOCALHOST:8000"),
+        ("127.0.0.1", "127.0.0.1:8000"),
+        ("::1", "[::1]:8000"),
+        ("192.168.1.7", "192.168.1.7:8000"),
+        ("0.0.0.0", "192.168.1.7:8000"),
+        ("::", "[fd00::1]:8000"),
+        ("my-computer", "my-computer:8000"),
+    ],
+)
+def test_the_name_of_this_machine_is_answered(tmp_path: Path, listening: str, host: str) -> None:
+    app = demo_app(LazyCrop(store=tmp_path, broker="inline", **DEMO), listening, 8000)
+    assert {call(app, "GET", path, HTTP_HOST=host)[0] for path in PAGE_AND_PICTURE} == {200}
+
+
+def test_a_demo_for_all_addresses_is_answered_by_no_name(tmp_path: Path) -> None:
+    app = demo_app(LazyCrop(store=tmp_path, broker="inline", **DEMO), "0.0.0.0", 8000)
+    assert call(app, "GET", "/", HTTP_HOST="evil.example:8000")[0] == 403
+
+
+def test_a_running_demo_refuses_the_name_of_another_site(demo: str) -> None:
+    for path in PAGE_AND_PICTURE:
+        request = urllib.request.Request(demo + path, headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=30)
+        assert caught.value.code == 403
+        caught.value.close()
+
+
+def test_auto_is_what_an_image_in_this_browser_would_be_given(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.headers["accept"]) if ".auto" in request.url else None)
+    page.get_by_role("button", name="auto").click()
+    page.locator("#type", has_text=re.compile("image/(avif|webp)")).wait_for()
+    page.evaluate("new Promise(done => { const i = new Image(); i.onload = done; i.src = '/img/seeding/91x.auto'; })")
+    for kind in ("image/avif", "image/webp"):
+        assert (kind in asked[0]) == (kind in asked[-1])
+    assert asked[0] != asked[-1]  # One is the script's, one the browser's own.

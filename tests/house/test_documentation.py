@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from docutils.core import publish_doctree
 
+from law import LAYER, LAYERS, modules
 from lazycrop.settings import from_ini, make_config
 from servers import ROOT, photo
 
@@ -27,12 +30,15 @@ def blocks(text: str) -> list[str]:
 
 def test_the_readme_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "photos").mkdir()
-    shutil.copy(photo("Fossa"), tmp_path / "photos/cat.jpg")
+    for name in ("cat", "dog"):
+        shutil.copy(photo("Fossa"), tmp_path / f"photos/{name}.jpg")
     monkeypatch.chdir(tmp_path)
     middleware, store, flask, pyramid, s3 = blocks(README)
     site: dict[str, Any] = {"__name__": __name__}  # Pyramid looks its caller up
     for block in (middleware, store):
         exec(block, site)
+    [command] = re.findall(r"^    lazycrop (store \S+ \S+ --store .+)$", README, re.MULTILINE)
+    subprocess.run([sys.executable, "-m", "lazycrop", *command.split()], check=True, capture_output=True)
     assert call(site["application"], "/") == ("200 OK", b'<img src="/img/cat/200x100.jpg">')
     status, picture = call(site["application"], "/img/cat/200x100.jpg")
     assert (status, picture[:3]) == ("200 OK", b"\xff\xd8\xff")
@@ -96,4 +102,20 @@ def test_the_ini_file_of_the_operations_is_one(tmp_path: Path) -> None:
     ini = tmp_path / "lazycrop.ini"
     ini.write_text(dedent(block), encoding="utf-8")
     config = make_config(from_ini(ini))
-    assert config.secret == ("new key", "old key") and len(config.memcached) == 2 and len(config.sizes) == 3
+    assert config.policy.secret == ("new key", "old key") and len(config.policy.sizes) == 3
+    assert len(config.cache.memcached) == 2
+
+
+def test_the_loggers_of_the_operations_are_there() -> None:
+    named = re.findall(r"^``lazycrop\.([\w.]+)`` ", (ROOT / "docs/operations.rst").read_text("utf-8"), re.MULTILINE)
+    known = modules(ROOT)
+    assert len(named) > 5
+    assert [name for name in named if "logging.getLogger(__name__)" not in known[name].read_text("utf-8")] == []
+
+
+def test_the_table_of_layers_is_that_of_the_law() -> None:
+    text = (ROOT / "docs/architecture.rst").read_text(encoding="utf-8")
+    rows = re.findall(r"^(\d+) {2,}(\S.*\n(?: +\S.*\n)*)", text[text.index("layer packages") :], re.MULTILINE)
+    there = {module.partition(".")[0] for module in modules(ROOT)}
+    told = {int(layer): {name for name in re.findall(r"``(\w+)``", row) if name in LAYER} for layer, row in rows}
+    assert told == {layer: {name for name in names if name in there} for layer, names in enumerate(LAYERS)}

@@ -40,7 +40,7 @@ def copy(tmp_path: Path) -> Path:
         (
             "lazycrop/pictures/pixels.py",
             "from lazycrop.images import LazyCrop",
-            "pictures (layer 2) imports service (layer 7), in pictures.pixels → service: a package imports layers",
+            "pictures (layer 2) imports images (layer 8), in pictures.pixels → images: a package imports layers",
         ),
         (
             "lazycrop/model/sizes.py",
@@ -60,7 +60,7 @@ def copy(tmp_path: Path) -> Path:
         (
             "lazycrop/errors.py",
             "import lazycrop",
-            "errors (layer 0) imports all of lazycrop (layer 10)",
+            "errors (layer 0) imports all of lazycrop (layer 11)",
         ),
         (
             "lazycrop/model/sizes.py",
@@ -126,3 +126,10 @@ print(json.dumps([sorted(set(sys.modules) - modules), threading.active_count() -
     assert [module for module in loaded if module.partition(".")[0] not in {*sys.stdlib_module_names, "lazycrop"}] == []
     assert threads == 0
     assert [module for module in loaded if module.startswith("lazycrop")] == ["lazycrop"]
+
+
+def test_the_drawing_is_what_the_imports_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    from make_drawing import DRAWING, drawing
+
+    assert DRAWING.read_text("utf-8") == drawing(), "Run `make drawing`, and look at what it draws."

@@ -19,17 +19,18 @@ from trove_classifiers import classifiers
 from servers import ROOT, photo
 
 BUILT = shutil.ignore_patterns(
-    ".git", ".venv", ".bench", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist"
+    ".git", ".venv*", ".bench", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist"
 )
 
 # The first use that the README shows, less the URL.
 EMBEDDED = """
 import sys
+from pathlib import Path
 from lazycrop import LazyCrop
 
 folder, path = sys.argv[1:]
 images = LazyCrop(store=folder, sizes=["200x100"], broker="inline")
-images.store_origin("cat", path)
+images.store_origin("cat", Path(path))
 answer = images.answer("/cat/200x100.jpg")
 assert answer.status == 200, answer.status
 assert images.answer("/cat/300x100.jpg").status == 404
@@ -99,8 +100,8 @@ def test_six_libraries_are_needed_and_each_has_a_floor(built: Built) -> None:
 
 def test_the_wheel_has_types_the_demo_and_every_adapter(built: Built) -> None:
     names = built.wheel_names
-    assert {"lazycrop/py.typed", "lazycrop/demo/seeding.jpg"} <= set(names)
-    assert [name for name in names if name.startswith("lazycrop/demo/") and name.endswith(".html")]
+    assert {"lazycrop/py.typed", "lazycrop/playground/seeding.jpg"} <= set(names)
+    assert [name for name in names if name.startswith("lazycrop/playground/") and name.endswith(".html")]
     for adapter in (ROOT / "adapters").glob("*_lazycrop"):
         assert {f"{adapter.name}/__init__.py", f"{adapter.name}/py.typed"} <= set(names)
     packages = {"lazycrop", *(adapter.name for adapter in (ROOT / "adapters").glob("*_lazycrop"))}

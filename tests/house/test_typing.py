@@ -1,15 +1,17 @@
-"""A project that uses the built wheel, and every adapter of it, is checked by mypy as its authors would."""
+"""A project that uses the built wheel, and every adapter of it, is checked by mypy and pyright as its authors would."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
+from lazycrop.settings import OPTIONS
 from servers import ROOT
 
 # What ships no types of its own.
@@ -22,6 +24,13 @@ ignore_missing_imports = True
 """
 
 CONSUMERS = {
+    "storage": """
+from lazycrop import storage
+
+cat = storage.S3ImageStorage(42, "jpg")
+cat.configure({}, "bucket", "https://b.example/", "/", sizes=[(200, 100), "800x"], snap=True, memcached=("10.0.0.1",))
+url: str = cat.store_origin(b"bytes")
+""",
     "core": """
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from collections.abc import Iterable
@@ -100,12 +109,28 @@ same: WSGIApplication = filter_app_factory(app, {}, sizes="any")
 """,
 }
 
-MISTAKES = {
-    "core": ('images.url("cat", 200)', "arg-type"),
-    "flask": ('lazycrop.images.store_origin("cat")', "call-arg"),
-    "bottle": ("plugin.images.urls", "attr-defined"),
-    "paste": ("app_factory({}, sizes=5)", "arg-type"),
-}
+# A line, and the rules of mypy and of pyright that it breaks.
+CALL, TYPE = ("call-arg", "reportCallIssue"), ("arg-type", "reportArgumentType")
+MISTAKES = [
+    ("core", 'images.url("cat", 200)', TYPE),
+    ("core", 'LazyCrop(stroe="images")', CALL),
+    ("core", "LazyCrop(sizes=7)", TYPE),
+    ("core", 'LazyCrop(max_edge="wide")', TYPE),
+    ("storage", 'storage.S3ImageStorage("cat").configure({}, "bucket", "https://b.example/", stroe="x")', CALL),
+    ("storage", 'storage.S3ImageStorage("cat").configure({}, "bucket", "https://b.example/", sizes=7)', TYPE),
+    ("flask", 'lazycrop.images.store_origin("cat")', CALL),
+    ("flask", 'LazyCrop(stroe="images")', CALL),
+    ("flask", "LazyCrop(sizes=7)", TYPE),
+    ("pyramid", 'pyramid_lazycrop.set_lazycrop(Configurator(), stroe="images")', CALL),
+    ("pyramid", "pyramid_lazycrop.set_lazycrop(Configurator(), sizes=7)", TYPE),
+    ("wheezy", 'image_urls(stroe="images")', CALL),
+    ("wheezy", "lazycrop_middleware_factory({}, sizes=7)", TYPE),
+    ("bottle", "plugin.images.urls", ("attr-defined", "reportAttributeAccessIssue")),
+    ("bottle", 'LazyCropPlugin(stroe="images")', CALL),
+    ("bottle", "LazyCropPlugin(sizes=7)", TYPE),
+    ("paste", "app_factory({}, sizes=5)", TYPE),
+    ("paste", 'filter_factory({}, stroe="images")', CALL),
+]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +145,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [wheel] = folder.glob("lazycrop-*.whl")
     _run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel)
     [packages] = folder.glob("venv/lib/python*/site-packages")
-    (packages / "of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
+    (packages / "of_the_tests.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
     return python
 
 
@@ -138,13 +163,97 @@ def mypy(python: Path, folder: Path, source: str) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
 
 
+def pyright(python: Path, folder: Path, source: str) -> str:
+    configure_pyright(python, folder)
+    (folder / "consumer.py").write_text(source)
+    command = [Path(sys.executable).with_name("basedpyright"), "consumer.py"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+def configure_pyright(python: Path, folder: Path) -> None:
+    """As pyright's own standard is. Of what ships no types it says nothing."""
+    config = {"venvPath": str(python.parent.parent.parent), "venv": python.parent.parent.name}
+    rules = {"typeCheckingMode": "standard", "reportMissingModuleSource": False, "reportMissingImports": False}
+    (folder / "pyrightconfig.json").write_text(json.dumps({**config, **rules}))
+
+
 @pytest.mark.parametrize("consumer", CONSUMERS)
 def test_a_project_that_uses_it_rightly_passes_strict_mypy(consumer: str, python: Path, tmp_path: Path) -> None:
     assert mypy(python, tmp_path, CONSUMERS[consumer]).startswith("Success")
 
 
-@pytest.mark.parametrize("consumer", MISTAKES)
-def test_a_mistake_is_found(consumer: str, python: Path, tmp_path: Path) -> None:
-    mistake, code = MISTAKES[consumer]
-    found = mypy(python, tmp_path, f"{CONSUMERS[consumer]}\n{mistake}\n")
-    assert f"[{code}]" in found and "Found 1 error" in found
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_a_project_that_uses_it_rightly_passes_pyright(consumer: str, python: Path, tmp_path: Path) -> None:
+    assert "0 errors, " in pyright(python, tmp_path, CONSUMERS[consumer])
+
+
+@pytest.mark.parametrize(("consumer", "mistake", "rules"), MISTAKES)
+def test_a_mistake_is_found(consumer: str, mistake: str, rules: tuple[str, str], python: Path, tmp_path: Path) -> None:
+    source = f"{CONSUMERS[consumer]}\n{mistake}\n"
+    by_mypy, by_pyright = mypy(python, tmp_path, source), pyright(python, tmp_path, source)
+    assert f"[{rules[0]}]" in by_mypy and "Found 1 error" in by_mypy
+    assert rules[1] in by_pyright and "1 error, " in by_pyright
+
+
+def test_an_editor_completes_every_setting(python: Path, tmp_path: Path) -> None:
+    configure_pyright(python, tmp_path)
+    source = "from lazycrop import LazyCrop\nimages = LazyCrop("
+    labels = completions(tmp_path, source, {"line": 1, "character": 18})
+    assert {f"{name}=" for name in OPTIONS} <= labels
+
+
+def completions(folder: Path, source: str, position: dict[str, int]) -> set[str]:
+    """What a language server (as in an editor) offers at this position."""
+    uri = (folder / "consumer.py").as_uri()
+    root = folder.as_uri()
+    folders = [{"uri": root, "name": "consumer"}]
+    initial = {"processId": None, "rootUri": root, "workspaceFolders": folders, "capabilities": {}}
+    asked = [
+        {
+            "id": 1,
+            "method": "initialize",
+            "params": initial,
+        },
+        {"method": "initialized", "params": {}},
+        {
+            "method": "textDocument/didOpen",
+            "params": {"textDocument": {"uri": uri, "languageId": "python", "version": 1, "text": source}},
+        },
+        {"id": 2, "method": "textDocument/completion", "params": {"textDocument": {"uri": uri}, "position": position}},
+    ]
+    command = [Path(sys.executable).with_name("basedpyright-langserver"), "--stdio"]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None and server.stdout is not None
+        try:
+            for message in asked:
+                body = json.dumps({"jsonrpc": "2.0", **message}).encode()
+                server.stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+                server.stdin.flush()
+            while (reply := _reply(server.stdout)).get("id") != 2 or "method" in reply:
+                if "id" in reply and "method" in reply:  # It asks for what an editor is set to; nothing.
+                    body = json.dumps({"jsonrpc": "2.0", "id": reply["id"], "result": None}).encode()
+                    server.stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+                    server.stdin.flush()
+        finally:
+            server.kill()
+    return {item["label"] for item in reply["result"]["items"]}
+
+
+def _reply(stream: IO[bytes]) -> dict[str, Any]:
+    length = 0
+    while (line := stream.readline().strip()) != b"":
+        name, _, value = line.partition(b":")
+        length = int(value) if name.lower() == b"content-length" else length
+    reply: dict[str, Any] = json.loads(stream.read(length))
+    return reply
+
+
+def test_the_wheel_has_every_file_of_the_tree(python: Path) -> None:
+    """Subpackages too, of lazycrop and of every adapter."""
+    [packages] = python.parent.parent.glob("lib/python*/site-packages")
+    for tree in (ROOT, ROOT / "adapters"):
+        for package in sorted({path.parent for path in tree.glob("*lazycrop/__init__.py")}):
+            files = {path.relative_to(tree) for path in package.rglob("*") if path.is_file()}
+            files = {path for path in files if path.suffix != ".pyc"}
+            installed = {path.relative_to(packages) for path in (packages / package.name).rglob("*") if path.is_file()}
+            assert files == {path for path in installed if path.suffix != ".pyc"}

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,9 +17,10 @@ import pytest
 from dramatiq.brokers.stub import StubBroker
 
 from lazycrop import ConfigurationError, LazyCrop
+from lazycrop.build import open_queue
 from lazycrop.queues import embedded
 from lazycrop.queues.actors import declare
-from lazycrop.queues.brokers import BrokerQueue, open_queue
+from lazycrop.queues.brokers import BrokerQueue
 from lazycrop.queues.contract import QueueSettings
 from lazycrop.queues.embedded import EmbeddedQueue
 from lazycrop.queues.inline import InlineQueue
@@ -108,7 +110,7 @@ def test_embedded_work_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.M
 def test_embedded_work_is_done_at_exit_and_in_a_forked_child() -> None:
     script = """
 import os, sys
-from lazycrop.queues.brokers import open_queue
+from lazycrop.build import open_queue
 from lazycrop.queues.contract import QueueSettings
 def work(message):
     os.write(1, (message["who"] + "\\n").encode())
@@ -163,7 +165,7 @@ def lost_connections() -> Iterator[None]:
     """What a client leaves of connections that were cut is collected as garbage, with a warning: here, and in no other
     test."""
     yield
-    eventually(lambda: not [t for t in threading.enumerate() if t.name == "lazycrop-sender"], 20, "no call hangs")
+    eventually(lambda: not [t for t in threading.enumerate() if t.name == "lazycrop-broker"], 20, "no call hangs")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
@@ -233,7 +235,7 @@ def test_a_broker_that_hangs_in_mid_life_holds_nobody_and_is_used_again(broker: 
 def test_a_broker_queue_works_in_a_forked_child(valkey: Valkey) -> None:
     script = """
 import os, sys
-from lazycrop.queues.brokers import open_queue
+from lazycrop.build import open_queue
 from lazycrop.queues.contract import QueueSettings
 queue = open_queue(QueueSettings(broker=sys.argv[1]), {"store": print})
 assert queue.send("store", {})
@@ -243,3 +245,54 @@ if child:
     assert os.waitpid(child, 0)[1] == 0
 """
     subprocess.run([sys.executable, "-c", script, valkey.url], check=True, timeout=60, env=os.environ)
+
+
+def test_a_used_embedded_queue_keeps_nobody_alive_but_does_its_jobs() -> None:
+    before = threading.active_count()
+    gate, done = threading.Event(), threading.Event()
+    queue = open_queue(settings(), {"store": lambda message: gate.wait(60) and done.set()})  # type: ignore[func-returns-value]
+    queue.send("store", {})
+    gone = weakref.ref(queue)
+    del queue
+    gc.collect()
+    assert gone() is None
+    gate.set()
+    assert done.wait(20)
+    eventually(lambda: threading.active_count() <= before, 20, "its threads have ended")
+
+
+def test_images_whose_embedded_queue_was_used_are_collected() -> None:
+    images = LazyCrop(store="memory:", sizes="any")
+    assert images.jobs.queue.send("store", {})
+    gone = [weakref.ref(images), weakref.ref(images.jobs), weakref.ref(images.jobs.queue)]
+    del images
+    gc.collect()
+    assert [reference() for reference in gone] == [None] * 3
+
+
+def test_a_dropped_queue_is_drained_at_exit_too() -> None:
+    script = """
+import os, time
+from lazycrop.build import open_queue
+from lazycrop.queues.contract import QueueSettings
+def work(message):
+    time.sleep(0.5)
+    os.write(1, b"done")
+open_queue(QueueSettings(), {"store": work}).send("store", {})
+"""
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60).stdout == b"done"
+
+
+@pytest.mark.parametrize("kind", ["down", "vain"])
+def test_a_job_that_fails_is_told_in_one_line(caplog: pytest.LogCaptureFixture, kind: str) -> None:
+    from lazycrop.errors import BrokenImage, StoreUnavailable
+
+    def work(message: dict[str, Any]) -> None:
+        raise StoreUnavailable("The store is down.") if kind == "down" else BrokenImage("It is broken.")
+
+    caplog.set_level(logging.WARNING)
+    queue = open_queue(settings(), {"store": work})
+    queue.send("store", {"image_id": "cat"})
+    queue.close()
+    [line] = [line for record in caplog.records for line in caplog.handler.format(record).splitlines()]
+    assert line

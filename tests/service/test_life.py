@@ -54,9 +54,9 @@ def start(s3: S3, s3_base: Base, memcached: Memcached, tmp_path: Path) -> Iterat
         def start_site(broker: Valkey | RabbitMQ, **more: str) -> Site:
             settings = {
                 "store": s3_base.store,
-                "endpoint_url": s3.endpoint,
-                "access_key": s3.access_key,
-                "secret_key": s3.secret_key,
+                "s3_endpoint_url": s3.endpoint,
+                "s3_access_key": s3.access_key,
+                "s3_secret_key": s3.secret_key,
                 "public_url": s3_base.public_url,
                 "memcached": memcached.address,
                 "memcached_rest_seconds": "0.5",

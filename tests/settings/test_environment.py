@@ -27,6 +27,7 @@ VALUES: dict[str, Any] = {
     "formats": ["jpg"],
     "secret": ["a long key, with a comma", "a=b%(here)s", "[c]"],
     "answer": "stream",
+    "private_answer": "presign",
     "redirect_status": 302,
     "auto_formats": (),
     "slow_formats": "webp avif",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from docs import make_keywords, make_options
-from lazycrop import Config, ConfigurationError, LazyCrop, Size
+from lazycrop import Config, ConfigurationError, LazyCrop, Size, images_for
 from lazycrop.settings import OPTIONS, OWNERS, from_env, from_ini, from_mapping, make_config
 from servers import ROOT
 
@@ -132,6 +132,14 @@ def test_a_percent_sign_in_a_file_stands_for_itself(tmp_path: Path) -> None:
     settings = from_ini(ini)
     assert settings["broker"] == "redis://:p%40%%x%@h/0"
     assert settings["store"] == f"{ini.parent}/%d/b"
+
+
+def test_any_mapping_may_name_a_file(tmp_path: Path) -> None:
+    ini = tmp_path / "lazycrop.ini"
+    ini.write_text("[lazycrop]\nbroker = redis://:p%40ss@h/0\nsizes = 1x1\n")
+    settings = from_mapping({"lazycrop.config": ini, "lazycrop.sizes": "2x2"})
+    assert settings == {"broker": "redis://:p%40ss@h/0", "sizes": "2x2"}
+    assert images_for(None, {"config": str(ini)}, {}).config.queue.broker == "redis://:p%40ss@h/0"
 
 
 def test_the_rest_of_a_shared_file_may_say_anything(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from hostile import BROKEN, ENDLESS, OVERSIZED, PICTURE, Behaviour, Server, answer, raw, redirect, repeat, silent
 from lazycrop.errors import ConfigurationError, FetchError, ImageTooLarge
 from lazycrop.sources.addresses import is_public
-from lazycrop.sources.download import DownloadSettings, describe, fetch
+from lazycrop.sources.download import DownloadSettings, fetch
+from lazycrop.sources.locations import describe
 from servers import eventually
 
 DEADLINE = 0.5
@@ -144,6 +145,9 @@ SPELLINGS = [
     "[0:0:0:0:0:0:0:1]",
     "[::FFFF:7F00:1]",
     "0xa9fea9fe",
+    "\uff11\uff12\uff17.0.0.1",
+    "127\u30020\u30020\u30021",
+    "\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3",  # localhost, in circles
 ]
 
 MALFORMED = [
@@ -174,17 +178,15 @@ MALFORMED = [
     "javascript:alert(1)",
     "http+unix://%2ftmp%2fsocket/",
     "http\u017f://example.com/",
-    " http://example.com/",
-    "http://example.com/ cat.jpg",
     "http://example.com/cat.jpg\n",
     "http://example.com/\r\nX-Injected: 1",
     "http://exa\tmple.com/",
     "http://example.com/\x00",
     "http://example.com/\x7f",
-    "http://b\u00fccher.example/",
-    "http://\uff11\uff12\uff17.0.0.1/",
-    "http://example.com/k\u00e4se.jpg",
     "http://example.com/\ud800",
+    "http://ex\uff0fample.com/",
+    "http://ex\u2100mple.com/",
+    "http://b\u00fc cher.example/",
     "http://example.com/" + "a" * 10_000,
     "http://" + "a" * 10_000,
 ]
@@ -236,7 +238,7 @@ class Names:
 
 def refusal(caplog: pytest.LogCaptureFixture, url: str, settings: DownloadSettings, **seams: Any) -> str:
     """The caller's text of a download that ends because of an address, not because nobody is there."""
-    with caplog.at_level(logging.WARNING, "lazycrop.sources.download"), pytest.raises(FetchError) as caught:
+    with caplog.at_level(logging.WARNING, "lazycrop.sources"), pytest.raises(FetchError) as caught:
         fetch(url, settings, **seams)
     assert caplog.messages[-1].endswith("is not permitted.")
     return str(caught.value)
@@ -506,10 +508,154 @@ def test_no_more_redirects_are_followed_than_allowed() -> None:
     assert server.connections == 2
 
 
-@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[::1", "/\x01", "/\xe4", "file:///x"])
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[::1", "/\x01", "file:///x", "//ex ample/"])
 def test_a_redirect_to_a_malformed_url_is_refused(location: str) -> None:
     with Server(raw(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n".encode("latin-1"))) as server:
         with pytest.raises(FetchError, match="malformed"):
+            fetch(server.url, settings_for(server))
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("/k\u00e4se a.jpg", b"/k%C3%A4se%20a.jpg"),
+        ("/a|b.jpg?x=\u00e4 b#\u00fc", b"/a%7Cb.jpg?x=%C3%A4%20b"),
+        ("/100%.jpg?a=%41", b"/100%25.jpg?a=%41"),
+        ("/a\\b.jpg?a\\b", b"/a/b.jpg?a%5Cb"),
+        ("/already%20%c3%a9.jpg", b"/already%20%C3%A9.jpg"),
+    ],
+)
+def test_what_a_person_types_is_asked_for_as_a_browser_does(url: str, asked: bytes) -> None:
+    with Server(answer()) as server:
+        typed = f" http://127.0.0.1:{server.port}{url} "
+        assert fetch(typed, settings_for(server)) == PICTURE
+        assert server.requests[0].startswith(b"GET " + asked + b" HTTP/1.1\r\n")
+        assert describe(typed).isascii()
+
+
+@pytest.mark.parametrize(
+    ("host", "resolved"),
+    [
+        ("b\u00fccher.test", "xn--bcher-kva.test"),
+        ("BU\u0308CHER\u3002test", "xn--bcher-kva.test"),
+        ("stra\u00dfe.test", "xn--strae-oqa.test"),
+        ("\u4f8b\u3048.\u30c6\u30b9\u30c8", "xn--r8jz45g.xn--zckzah"),
+        ("xn--bcher-kva.test", "xn--bcher-kva.test"),
+    ],
+)
+def test_a_host_in_letters_of_the_world_goes_through_the_same_door(
+    host: str, resolved: str, private: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = Names()
+    names.names |= {"127.0.0.2": [["127.0.0.2"]], resolved: [["127.0.0.2"]]}
+    with Server(answer(), host="127.0.0.2") as server:
+        settings = settings_for(server, private, allow_networks=("127.0.0.2/32",))
+        assert fetch(f"http://{host}:{server.port}/", settings, getaddrinfo=names) == PICTURE
+        assert f"Host: {resolved}:{server.port}".encode() in server.requests[0]
+        with Server(redirect(f"//{host}:{private.port}/"), host="127.0.0.2") as first:
+            settings = settings_for(first, private, allow_networks=("127.0.0.2/32",))
+            names.names[resolved] = [["127.0.0.1"]]
+            refusal(caplog, first.url, settings, getaddrinfo=names)
+    assert private.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("/café.jpg".encode(), b"/caf%C3%A9.jpg"),
+        ("/\u00c5\u0405.jpg".encode(), b"/%C3%85%D0%85.jpg"),  # Its bytes are line ends in other encodings.
+        (b"/caf\xe9.jpg?x=\xe9", b"/caf%E9.jpg?x=%E9"),
+        (b"/a b.jpg", b"/a%20b.jpg"),
+        (b"  /a.jpg \t", b"/a.jpg"),
+        (b"/a\tb.jpg", b"/ab.jpg"),
+        (b"/a%20b%zz.jpg#\xc3\xa9", b"/a%20b%25zz.jpg"),
+        (b"dog.jpg", b"/dog.jpg"),
+        (b"./x/../dog.jpg", b"/dog.jpg"),
+        (b"\\images\\dog.jpg", b"/images/dog.jpg"),
+        (b"?x=1", b"/cat.jpg?x=1"),
+        (b"//127.0.0.1:PORT/dog.jpg", b"/dog.jpg"),
+        (b"HTTP://127.0.0.1:PORT", b"/"),
+    ],
+)
+def test_a_redirect_is_followed_as_servers_write_it(location: bytes, asked: bytes) -> None:
+    def behave(connection: socket.socket) -> None:
+        target = location.replace(b"PORT", str(server.port).encode())
+        moved = raw(b"HTTP/1.1 302 Found\r\nLocation: " + target + b"\r\nContent-Length: 0\r\n\r\n")
+        (moved if len(server.requests) == 1 else answer())(connection)
+
+    with Server(behave) as server:
+        assert fetch(server.url, settings_for(server)) == PICTURE
+    assert server.requests[1].startswith(b"GET " + asked + b" HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("location", ["/\x01", "ftp://127.0.0.1/", "http://a:b@127.0.0.1/", "http://127.0.0.1:1/"])
+def test_a_bad_redirect_is_not_blamed_on_the_source(location: str) -> None:
+    with Server(redirect(location)) as server, pytest.raises(FetchError, match="redirects to"):
+        fetch(server.url, settings_for(server))
+
+
+@pytest.mark.parametrize(
+    "coding", ["identity", "", "none", "Binary", "utf-8", "UTF-8, identity", "aws-chunked", "aws-chunked,aws-chunked"]
+)
+def test_a_content_encoding_that_codes_nothing_is_fine(coding: str) -> None:
+    for headers in ([f"Content-Encoding: {coding}"], [f"content-encoding:{coding}", f"Content-Encoding: {coding}"]):
+        with Server(answer(PICTURE, *headers)) as server:
+            assert fetch(server.url, settings_for(server)) == PICTURE
+
+
+@pytest.mark.parametrize(
+    "coding", ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "compress", "aws-chunked, gzip", "gzip;q=1", "xz"]
+)
+def test_a_content_encoding_that_changes_bytes_is_refused(coding: str) -> None:
+    behave = answer(PICTURE, "Content-Encoding: identity", f"Content-Encoding: {coding}")
+    with Server(behave) as server, pytest.raises(FetchError, match="encoded body"):
+        fetch(server.url, settings_for(server))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"200 OK\r\nTransfer-Encoding: Chunked \r\n",
+        b"200 OK\r\nTransfer-Encoding: identity, chunked\r\nContent-Length: 3\r\n",
+        b"200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        b"200 OK\r\nTransfer-Encoding: \r\nTransfer-Encoding:\tCHUNKED\r\n",
+        b"103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 P\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+def test_chunks_are_read_however_they_are_announced(head: bytes) -> None:
+    body = b'3 ;name="x;y"\r\nabc\r\n002\r\nde\r\n0\r\n\r\n'
+    with Server(raw(b"HTTP/1.1 " + head + b"\r\n" + body)) as server:
+        assert fetch(server.url, settings_for(server)) == b"abcde"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"200\r\nContent-Length: 5\r\n",
+        b"200 \xc3\x96K, \xff so it is\r\nContent-Length:    5   \r\n",
+        b"200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n",
+        b"200 OK\r\nContent-Length: 5, 5\r\n",
+        b"200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n",
+    ],
+)
+def test_a_length_counts_however_it_is_written(head: bytes) -> None:
+    """The server keeps its connection open: whoever has not understood it waits for more."""
+
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 " + head + b"\r\nabcde")
+        silent(connection)
+
+    with Server(behave) as server:
+        assert fetch(server.url, settings_for(server)) == b"abcde"
+
+
+@pytest.mark.parametrize(
+    "head", ["300 Multiple Choices\r\nLocation: /a", "304 Not Modified", "302 Found\r\nLocation:", "301 Moved"]
+)
+def test_an_answer_that_leads_nowhere_is_an_error(head: str) -> None:
+    with Server(raw(f"HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n".encode())) as server:
+        with pytest.raises(FetchError, match="answered with an error"):
             fetch(server.url, settings_for(server))
         assert server.connections == 1
 
@@ -721,7 +867,7 @@ def test_an_error_tells_the_caller_no_host_and_nobody_the_query(
         fetch(f"{server.url}?token=secret", settings_for(server, download_seconds=0.2))
     assert caught.value.__context__ is None
     assert "127.0.0.1" not in str(caught.value)
-    told = [r.getMessage() for r in caplog.records if r.name == "lazycrop.sources.download"]
+    told = [r.getMessage() for r in caplog.records if r.name.startswith("lazycrop.sources")]
     assert not [text for text in [str(caught.value), *told] if "secret" in text]
 
 

@@ -115,8 +115,8 @@ def test_without_its_width_and_height_the_page_would_move(settings: dict[str, An
 def test_a_browser_follows_the_redirect_to_the_store(
     s3: S3, s3_base: Base, chromium: Browser, settings: dict[str, Any]
 ) -> None:
-    keys = {"access_key": s3.access_key, "secret_key": s3.secret_key, "region": s3.region}
-    settings |= {"store": s3_base.store, "endpoint_url": s3.endpoint, "broker": "inline", **keys}
+    keys = {"s3_access_key": s3.access_key, "s3_secret_key": s3.secret_key, "s3_region": s3.region}
+    settings |= {"store": s3_base.store, "s3_endpoint_url": s3.endpoint, "broker": "inline", **keys}
     images = LazyCrop(**settings)
     images.store_origin("cat", photo("Fossa"))
     images.store_origin("users/42/avatar", photo("Wine"))

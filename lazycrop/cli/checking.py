@@ -1,0 +1,126 @@
+"""Checking: ``check``, which tries the store, memcached and the broker as they are used. [click]"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import click
+
+from lazycrop.caches.layered import ping
+from lazycrop.caches.memcached import Memcached
+from lazycrop.cli.options import Settings, command
+from lazycrop.images import LazyCrop
+from lazycrop.queues.contract import EMBEDDED, INLINE
+
+_MEMORY = "memory:"
+_BINARY = "application/octet-stream"
+# It asks whether somebody answers at all; how long it took is beside its ticks.
+_PATIENCE = 5.0
+
+
+@command(shows=("store", "memcached", "broker"))
+def check(settings: Settings) -> None:
+    """See whether the store, memcached and the broker work, and how long each takes."""
+    images = LazyCrop(**{**settings, "broker_seconds": _PATIENCE, "memcached_seconds": _PATIENCE})
+    checklist = _Checklist()
+    _check_store(images, checklist)
+    for server in images.config.cache.memcached:
+        checklist.check(
+            f"memcached {server} gives a lease to one owner only",
+            partial(ping, Memcached([server], seconds=_PATIENCE)),
+            "Start it, or correct 'memcached'; until then each process has a cache of its own.",
+        )
+    checklist.check(
+        f"broker {_without_secrets(str(images.config.queue.broker))} answers",
+        lambda: images.jobs.queue.ping(),
+        "Start it, or correct 'broker'; until then pictures are answered, and not stored.",
+    )
+    for warning in _warnings(images):
+        click.echo(f"! {warning}")
+    images.close()
+    sys.exit(checklist.failed)
+
+
+class _Checklist:
+    """Prints a line for each check; ``failed`` when one of them did."""
+
+    def __init__(self) -> None:
+        self.failed = False
+        try:
+            "✓✗".encode(sys.stdout.encoding)
+            self._yes, self._no = "✓", "✗"
+        except UnicodeEncodeError:
+            self._yes, self._no = "ok", "FAILED"
+
+    def check(self, what: str, do: Callable[[], object], advice: str, *, is_vital: bool = True) -> bool:
+        """``do`` raises when it is not so; ``advice`` is what to do then. What is not vital is a warning."""
+        start = time.perf_counter()
+        try:
+            do()
+        except Exception as error:  # Each library has its own.
+            reason = error.__cause__ or error  # Our own errors are sentences for clients, and tell them no reasons.
+            shown = _without_secrets(str(reason)).rstrip(".") or type(reason).__name__
+            click.echo(f"{self._no if is_vital else '!'} {what}: {shown}. {advice}")
+            self.failed |= is_vital
+            return False
+        click.echo(f"{self._yes} {what} ({1000 * (time.perf_counter() - start):.0f} ms)")
+        return True
+
+
+def _check_store(images: LazyCrop, checklist: _Checklist) -> None:
+    store, data = images.store, secrets.token_bytes(100)
+    key = f"lazycrop-check-{secrets.token_hex(8)}/check.bin"
+    advice = "Correct 'store' and its keys, which must permit to put, get and delete objects."
+    if not checklist.check(f"{store!r} takes an object", lambda: store.put(key, data, _BINARY), advice):
+        return
+    checklist.check(
+        "it leaves an object alone that must be new",
+        lambda: _expect(store.put(key, data, _BINARY, new=True), False, "it was written over"),
+        "Conditional puts are refused or ignored; without a common cache, two who store one image at once may mix.",
+        is_vital=False,
+    )
+    checklist.check("it gives the object back", lambda: _expect(store.get(key, limit=len(data)), data), advice)
+    address = store.url(key) if images.config.answers.answer == "redirect" else None
+    if address is not None:
+        checklist.check(
+            f"anybody can read {address}",
+            lambda: _expect(_fetch(address), data),
+            "Permit everybody to read, correct 'public_url', or set answer=stream.",
+        )
+    checklist.check("it deletes the object", lambda: store.delete(key), advice)
+    checklist.check("the object is gone", lambda: _expect(store.exists(key), False), advice)
+
+
+def _without_secrets(text: str) -> str:
+    """Without what may be a password in a URL: what is before its @, and its query."""
+    return re.sub(r"(\w://)[^\s'\"]*@|\?[^\s'\"]*", r"\1", text)
+
+
+def _expect(found: object, wanted: object, otherwise: str = "what came is not what was put") -> None:
+    if found != wanted:
+        raise ValueError(otherwise)
+
+
+def _fetch(address: str) -> bytes:
+    with urllib.request.urlopen(address, timeout=_PATIENCE) as answer:
+        return bytes(answer.read(1_000))
+
+
+def _warnings(images: LazyCrop) -> Iterator[str]:
+    """What works, and may not be meant."""
+    settings = images.config
+    if images.closed:
+        yield "Nothing may be asked for: set 'sizes', 'presets' or 'secret'."
+    if images.policy.any:
+        yield f"sizes=any: anybody can fill the store with sizes of up to {settings.policy.max_edge} pixels."
+    if settings.queue.broker not in (EMBEDDED, INLINE):
+        if settings.store.store == _MEMORY:
+            yield f"store={_MEMORY} is each process's own: what a worker stores there nobody finds."
+        if not settings.cache.memcached:
+            yield "There is a broker and no memcached: workers render again what a request has rendered."

@@ -1,0 +1,55 @@
+"""The program: all commands in one group, and how errors and signals end it. [click]"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+from typing import Any, NoReturn
+
+import click
+
+from lazycrop import __version__
+from lazycrop.cli.checking import check
+from lazycrop.cli.images import purge, store, url, warm
+from lazycrop.cli.serving import demo, serve
+from lazycrop.cli.working import worker
+from lazycrop.errors import LazyCropError
+
+
+def main() -> None:
+    """Run the command; an error is one sentence on stderr and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        commands(prog_name="lazycrop")
+    except LazyCropError as error:
+        sys.exit(str(error))
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """End by SIGTERM as in any other way: jobs are finished, temporary folders go."""
+    sys.exit(128 + number)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def commands() -> None:
+    """Store an image once; ask for any size of it by URL, any time later."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(message)s"))
+    handler.addFilter(logging.Filter("lazycrop"))  # Other libraries' warnings are about the same, in more lines.
+    logging.basicConfig(handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    """The reason of a failure in one line, without a traceback."""
+
+    def formatException(self, info: Any) -> str:
+        return "".join(traceback.format_exception_only(info[1])).strip()
+
+
+for command in (store, url, warm, purge, serve, demo, worker, check):
+    commands.add_command(command)

@@ -1,0 +1,103 @@
+"""Serving: ``serve`` and ``demo``, web servers of their own. [click, waitress]"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from lazycrop.access.policy import ANY
+from lazycrop.cli.options import Settings, command
+from lazycrop.errors import ConfigurationError, NotFound
+from lazycrop.http import answers
+from lazycrop.images import LazyCrop
+from lazycrop.playground import DEMO, demo_app
+from lazycrop.wsgi import Middleware, send
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+# Requests that wait for a render, or for another process's, must leave threads for those that need neither.
+_THREADS = 16
+
+
+def _listens(command: Callable[..., None]) -> Callable[..., None]:
+    port = click.option(
+        "--port",
+        type=click.IntRange(0, 65_535),
+        default=8000,
+        show_default=True,
+        help="The port to listen on; 0 takes a free one.",
+    )
+    host = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+    return host(port(command))
+
+
+@command(shows=("store", "sizes", "presets", "prefix"))
+@_listens
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Answer for images on a web server of its own.
+
+    They are below the path that --prefix says. For many users put a CDN or a web server in front.
+    """
+    with closing(LazyCrop(**settings)) as images:
+        application = Middleware(_nothing_else, images)
+        policy = images.config.policy
+        listed = [*policy.presets, *(size for size in policy.sizes if size != ANY)]
+        example = images.url("cat", listed[0] if listed else f"{min(200, policy.max_edge)}x")
+        saying = f"Serving {images.store!r}. Once an image 'cat' is stored, see {{root}}{example}"
+        _run(lambda _: application, host, port, saying)
+
+
+def _nothing_else(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    return send(answers.error(NotFound("There are only images here, and none at this path.")), environ, start_response)
+
+
+@command(shows=("store",))
+@_listens
+def demo(settings: Settings, host: str, port: int) -> None:
+    """Show a page whose pictures take any size you like.
+
+    What it stores is in a temporary folder, unless there is a setting 'store'.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="lazycrop-demo-") as folder,
+        closing(LazyCrop(**{"store": folder, **settings, **DEMO})) as images,
+    ):
+        _run(lambda port: demo_app(images, host, port), host, port, "The demo is at {root}/ until you press Ctrl-C.")
+
+
+def _run(make: Callable[[int], WSGIApplication], host: str, port: int, saying: str) -> None:
+    """Serve until the process is told to end. ``{root}`` in ``saying`` is where; ``make`` is given the port."""
+    try:
+        import waitress
+    except ImportError as error:
+        raise ConfigurationError("A server of its own needs waitress: pip install lazycrop[cli].") from error
+    listener = _listen(host, port)
+    port = listener.getsockname()[1]
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    server = waitress.create_server(make(port), sockets=[listener], threads=_THREADS)
+    address = f"[{host}]" if ":" in host else host
+    signal.signal(signal.SIGTERM, _stop)
+    click.echo(saying.replace("{root}", f"http://{address}:{port}"))
+    server.run()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # Python adds what it tried.
+        sys.exit(f"Nobody can listen on {host}, port {port}: {reason}. Choose others with --host and --port.")
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """A server is done when it is told to end."""
+    sys.exit(0)
