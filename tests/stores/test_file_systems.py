@@ -1,0 +1,218 @@
+"""Folders on file systems that can do less: without links, without fsync of folders, that ignore case."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lazycrop.errors import BadRequest, MissingObject, StoreUnavailable
+from lazycrop.stores.folder import FolderStore
+from lazycrop.testing import check_store
+from servers import ROOT, eventually
+
+FILE_SYSTEM = '''
+"""A folder again, through FUSE, that lacks what its mode says."""
+import errno, os, sys
+from fuse import FUSE, FuseOSError, Operations
+
+mode, root, mount = sys.argv[1:]
+
+
+class Again(Operations):
+    def at(self, path):
+        if mode != "ignores case":
+            return root + path
+        here = root
+        for name in filter(None, path.split("/")):
+            there = os.listdir(here) if os.path.isdir(here) else []
+            here = os.path.join(here, next((one for one in there if one.lower() == name.lower()), name))
+        return here
+
+    def getattr(self, path, handle=None):
+        status = os.lstat(self.at(path))
+        return {name: getattr(status, name) for name in dir(status) if name in
+                ("st_atime", "st_ctime", "st_gid", "st_mode", "st_mtime", "st_nlink", "st_size", "st_uid")}
+
+    def readdir(self, path, handle): return [".", "..", *os.listdir(self.at(path))]
+    def mkdir(self, path, flags): return os.mkdir(self.at(path), flags)
+    def rmdir(self, path): return os.rmdir(self.at(path))
+    def unlink(self, path): return os.unlink(self.at(path))
+    def rename(self, old, new): return os.rename(self.at(old), self.at(new))
+    def create(self, path, flags, info=None): return os.open(self.at(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, flags)
+    def open(self, path, flags): return os.open(self.at(path), flags)
+    def read(self, path, size, offset, handle): return os.pread(handle, size, offset)
+    def write(self, path, data, offset, handle): return os.pwrite(handle, data, offset)
+    def release(self, path, handle): return os.close(handle)
+    def utimens(self, path, times=None): return os.utime(self.at(path), times)
+
+    def fsync(self, path, data_only, handle):
+        if mode == "no fsync":
+            raise FuseOSError(errno.EINVAL)
+
+    def fsyncdir(self, path, data_only, handle):
+        if mode in ("no fsync of folders", "no fsync"):
+            raise FuseOSError(errno.EINVAL)
+
+    def link(self, target, source):
+        if mode == "no links":
+            raise FuseOSError(errno.EPERM)
+        return os.link(self.at(source), self.at(target))
+
+
+FUSE(Again(), mount, foreground=True, nothreads=True)
+'''
+
+
+@contextmanager
+def mounted(mode: str, folder: Path) -> Iterator[Path]:
+    try:
+        import fuse  # noqa: F401
+    except (ImportError, OSError):
+        pytest.skip("no FUSE: apt-get install libfuse2, pip install fusepy")
+    if not os.access("/dev/fuse", os.W_OK):
+        pytest.skip("no FUSE: /dev/fuse cannot be opened")
+    root, mount = folder / "root", folder / "mount"
+    root.mkdir()
+    mount.mkdir()
+    command = [sys.executable, "-W", "ignore", "-c", FILE_SYSTEM, mode, str(root), str(mount)]
+    with subprocess.Popen(command) as server:
+        try:
+            eventually(lambda: os.path.ismount(mount) or server.poll() is not None, what="it is mounted")
+            if server.poll() is not None:
+                pytest.skip("no FUSE: this machine does not let us mount")
+            yield mount / "images"
+        finally:
+            subprocess.run(["umount", str(mount)], check=False)
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+@pytest.mark.parametrize("mode", ["no links", "no fsync of folders", "no fsync", "ignores case"])
+def test_a_folder_on_a_file_system_that_can_do_less_keeps_the_contract(mode: str, tmp_path: Path) -> None:
+    with mounted(mode, tmp_path) as images:
+        check_store(FolderStore(images))
+        assert not [*images.rglob("*")]
+
+
+def test_where_case_is_ignored_a_picture_is_never_anothers(tmp_path: Path) -> None:
+    with mounted("ignores case", tmp_path) as images:
+        first = FolderStore(images)
+        first.put("cat/image.json", b"cat", "application/json")
+        for store in (first, FolderStore(images)):
+            for key in ("Cat/image.json", "cat/Image.json"):
+                assert not store.exists(key)
+                with pytest.raises(MissingObject):
+                    store.get(key, 100)
+                with pytest.raises(MissingObject):
+                    store.open(key)
+                store.delete(key)
+                for new in (True, False):
+                    with pytest.raises(BadRequest, match="case"):
+                        store.put(key, b"Cat", "application/json", new=new)
+            assert [*store.list("Cat/")] == []
+            assert store.get("cat/image.json", 100) == b"cat"
+            assert store.put("dog/image.json", b"dog", "application/json")
+
+
+def test_where_case_counts_it_is_found_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FolderStore(tmp_path)
+    store.put("cat/200x.jpg", b"cat", "image/jpeg")
+    store.put("Cat/200x.jpg", b"Cat", "image/jpeg")
+    monkeypatch.setattr(os, "listdir", None)
+    assert (store.get("cat/200x.jpg", 9), store.get("Cat/200x.jpg", 9)) == (b"cat", b"Cat")
+
+
+REFUSALS = [errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL]
+
+
+def refuse(number: int) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.mark.parametrize("number", REFUSALS)
+def test_whatever_says_that_there_are_no_links(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", refuse(number))
+    check_store(FolderStore(tmp_path))
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.ENOSYS])
+def test_whatever_says_that_nothing_can_be_synced(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", refuse(number))
+    assert FolderStore(tmp_path).put("cat/200x.jpg", b"picture", "image/jpeg")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_what_says_that_data_is_lost_is_an_error(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", refuse(number))
+    with pytest.raises(StoreUnavailable):
+        FolderStore(tmp_path).put("cat/200x.jpg", b"picture", "image/jpeg")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_link_whose_answer_was_lost_is_known_for_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def twice(*arguments: Any) -> None:
+        link(*arguments)
+        link(*arguments)
+
+    monkeypatch.setattr(os, "link", twice)
+    assert FolderStore(tmp_path).put("cat/200x.jpg", b"picture", "image/jpeg", new=True)
+    assert not FolderStore(tmp_path).put("cat/200x.jpg", b"another", "image/jpeg", new=True)
+
+
+KILLED_WHILE_RENAMING = """
+import os, signal, sys
+from lazycrop.stores.folder import FolderStore
+
+def link(*arguments):
+    raise PermissionError(1, "Operation not permitted")
+
+os.link = link
+os.replace = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+FolderStore(sys.argv[1]).put("cat/200x.jpg", b"picture", "image/jpeg", new=True)
+"""
+
+
+def test_a_reservation_that_a_killed_put_has_left_is_taken_away_when_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-c", KILLED_WHILE_RENAMING, str(tmp_path)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=False)
+    left = [*(tmp_path / "cat").glob(".*")]
+    assert len(left) == 2, "the object and its reservation"
+    for path in left:
+        os.utime(path, (0, 0))
+    monkeypatch.setattr(os, "link", refuse(errno.EPERM))
+    store = FolderStore(tmp_path)
+    assert store.put("cat/200x.jpg", b"picture", "image/jpeg", new=True)
+    assert store.get("cat/200x.jpg", 100) == b"picture"
+
+
+@pytest.mark.parametrize("key", [f"cat/{'x' * 300}.jpg", f"{'x' * 300}/200x.jpg", "/".join(["y" * 200] * 30)])
+def test_a_name_that_is_too_long_is_missing_and_cannot_be_put(key: str, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    assert not store.exists(key)
+    for read in (lambda: store.get(key, 100), lambda: store.open(key)):
+        with pytest.raises(MissingObject):
+            read()
+    store.delete(key)
+    assert [*store.list(f"{key}/")] == []
+    for new in (True, False):
+        with pytest.raises(BadRequest):
+            store.put(key, b"picture", "image/jpeg", new=new)
+    assert [*tmp_path.rglob("*.jpg")] == []
