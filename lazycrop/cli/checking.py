@@ -16,6 +16,7 @@ from lazycrop.caches.layered import ping
 from lazycrop.caches.memcached import Memcached
 from lazycrop.cli.options import Settings, command
 from lazycrop.images import LazyCrop
+from lazycrop.model.keys import PRIVATE
 from lazycrop.queues.contract import EMBEDDED, INLINE
 
 _MEMORY = "memory:"
@@ -82,7 +83,7 @@ def _check_store(images: LazyCrop, checklist: _Checklist) -> None:
     checklist.check(
         "it leaves an object alone that must be new",
         lambda: _expect(store.put(key, data, _BINARY, new=True), False, "it was written over"),
-        "Conditional puts are refused or ignored; without a common cache, two who store one image at once may mix.",
+        "Conditional puts are refused or ignored, so a size that two workers make at once is written twice.",
         is_vital=False,
     )
     checklist.check("it gives the object back", lambda: _expect(store.get(key, limit=len(data)), data), advice)
@@ -93,8 +94,33 @@ def _check_store(images: LazyCrop, checklist: _Checklist) -> None:
             lambda: _expect(_fetch(address), data),
             "Permit everybody to read, correct 'public_url', or set answer=stream.",
         )
+    if images.config.policy.secret and store.public_url is not None:
+        _check_private(images, checklist, key, data)
     checklist.check("it deletes the object", lambda: store.delete(key), advice)
     checklist.check("the object is gone", lambda: _expect(store.exists(key), False), advice)
+
+
+def _check_private(images: LazyCrop, checklist: _Checklist, key: str, data: bytes) -> None:
+    """What is put as private, where private images are, is to be read by nobody else."""
+    store, key = images.store, f"{PRIVATE}{key}"
+    store.put(key, data, _BINARY, private=True)
+    try:
+        checklist.check(
+            f"nobody reads what is private, below {PRIVATE}",
+            lambda: _expect(_is_readable(str(store.url(key))), False, "anybody can read it"),
+            f"Take {PRIVATE}* out of what the bucket's policy, or the web server, lets everybody read.",
+            is_vital=images.config.policy.private,
+        )
+    finally:
+        store.delete(key)
+
+
+def _is_readable(address: str) -> bool:
+    try:
+        _fetch(address)
+    except OSError:  # refused, or not even there
+        return False
+    return True
 
 
 def _without_secrets(text: str) -> str:

@@ -419,3 +419,11 @@ def worker_log(folder: Path) -> str:
 
 def command_line(pid: int) -> str:
     return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout
+
+
+def test_check_says_when_anybody_can_read_what_is_private(tmp_path: Path, s3: S3, s3_base: Base) -> None:
+    flags = ["--store", s3_base.store, "--s3-endpoint-url", s3.endpoint, "--s3-region", s3.region, "--private"]
+    keys = ["--s3-access-key", s3.access_key, "--s3-secret-key", s3.secret_key, "--secret", "a key"]
+    done = lazycrop(tmp_path, "check", *flags, *keys)  # The bucket of the tests is everybody's.
+    assert done.returncode == 1
+    assert "✗ nobody reads what is private, below -private/: anybody can read it" in done.stdout
