@@ -18,7 +18,7 @@ CALM = StoreSettings(store_connect_seconds=20, store_read_seconds=20, store_writ
 
 
 class Server(ThreadingHTTPServer):
-    """Keeps the objects of a bucket. ``refusals``: the answers to the next puts with a condition, ``always``: to all."""
+    """Keeps a bucket's objects. ``refusals``: the answers to the next puts with a condition, ``always``: to all."""
 
     def __init__(self) -> None:
         super().__init__((HOST, 0), Handler)

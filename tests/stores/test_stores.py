@@ -380,7 +380,17 @@ def test_only_a_read_that_times_out_has_the_store_left_alone(s3: S3) -> None:
             read()
 
 
-def test_a_store_that_drips_is_unavailable_within_its_time(s3: S3) -> None:
+StoreThreads = Callable[[], list[threading.Thread]]
+
+
+@pytest.fixture
+def store_threads() -> StoreThreads:
+    """The threads of stores that this test has started."""
+    before = {*threading.enumerate()}
+    return lambda: [one for one in threading.enumerate() if one.name == "lazycrop-store" and one not in before]
+
+
+def test_a_store_that_drips_is_unavailable_within_its_time(s3: S3, store_threads: StoreThreads) -> None:
     with FaultProxy(s3.port) as proxy:
         s3_store(s3, base_path="faults").put("cat/200x.jpg", b"picture", "image/jpeg")
         store = guarded(s3_store(s3, f"http://{proxy.address}", base_path="faults", settings=QUICK), QUICK)
@@ -396,14 +406,10 @@ def test_a_store_that_drips_is_unavailable_within_its_time(s3: S3) -> None:
     eventually(lambda: not store_threads(), what="the calls that were left to themselves end")
 
 
-def store_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "lazycrop-store"]
-
-
 HEADERS = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n"
 
 
-def test_a_body_that_drips_is_given_up_and_leaves_no_thread() -> None:
+def test_a_body_that_drips_is_given_up_and_leaves_no_thread(store_threads: StoreThreads) -> None:
     with stub(HEADERS, *[b"x"] * 1000, pause=0.05) as (port, _):
         store = guarded(stub_store(port, settings=QUICK), QUICK)
         with within(BUDGET), pytest.raises(StoreUnavailable):
@@ -412,7 +418,7 @@ def test_a_body_that_drips_is_given_up_and_leaves_no_thread() -> None:
         eventually(lambda: not store_threads(), 5, "the thread ends with the time, not with the body")
 
 
-def test_late_calls_do_not_pile_up() -> None:
+def test_late_calls_do_not_pile_up(store_threads: StoreThreads) -> None:
     few = StoreSettings(store_read_seconds=5, store_seconds=0.3, store_connections=2, store_rest_seconds=0)
     with stub(b"", pause=10) as (port, _):
         store = guarded(stub_store(port, settings=few), few)
