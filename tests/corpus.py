@@ -813,6 +813,77 @@ for kind in ("exif", "xmp"):
         add(PICTURES, name, lambda kind=kind, how=how: Picture(avif_with_broken(kind, how)))
 
 
+# ---- Colours that are said by numbers (ITU-T H.273; PNG's gAMA and cHRM) ----
+
+CHRM_OF_SRGB = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+CHRM_OF_P3 = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+GAMA_OF_SRGB, LINEAR = struct.pack(">I", 45455), struct.pack(">I", 100_000)
+P3, SAME, TV_P3 = bytes((12, 13, 0, 1)), bytes((1, 13, 0, 1)), bytes((12, 1, 0, 1))
+
+
+def avif_said(primaries: int, transfer: int, **options: object) -> bytes:
+    data = saved(rgb(), "AVIF", quality=95, subsampling="4:4:4", speed=10, **options)
+    at = data.index(b"nclx") + 4
+    return data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
+
+
+for name, chunks, primaries, gamma in [
+    ("cicp-p3", {b"cICP": P3}, P3_XYZ, None),
+    ("cicp-p3-television", {b"cICP": TV_P3}, P3_XYZ, None),
+    ("cicp-srgb", {b"cICP": SAME}, SRGB_XYZ, None),
+    ("cicp-before-profile", {b"cICP": SAME, b"iCCP": b"P3\0\0" + deflated(large_icc())}, SRGB_XYZ, None),
+    ("cicp-of-unknown-primaries", {b"cICP": bytes((99, 13, 0, 1))}, SRGB_XYZ, None),
+    ("cicp-of-ycbcr", {b"cICP": bytes((12, 13, 1, 1))}, SRGB_XYZ, None),
+    ("gama-srgb", {b"gAMA": GAMA_OF_SRGB}, SRGB_XYZ, None),
+    ("gama-linear", {b"gAMA": LINEAR}, SRGB_XYZ, 1.0),
+    ("gama-zero", {b"gAMA": bytes(4)}, SRGB_XYZ, None),
+    ("gama-and-chrm-srgb", {b"gAMA": GAMA_OF_SRGB, b"cHRM": CHRM_OF_SRGB}, SRGB_XYZ, None),
+    ("gama-and-chrm-p3", {b"gAMA": GAMA_OF_SRGB, b"cHRM": CHRM_OF_P3}, P3_XYZ, None),
+    ("gama-and-chrm-linear-p3", {b"gAMA": LINEAR, b"cHRM": CHRM_OF_P3}, P3_XYZ, 1.0),
+    ("gama-and-chrm-of-nothing", {b"gAMA": LINEAR, b"cHRM": bytes(32)}, SRGB_XYZ, None),
+    ("chrm-alone", {b"cHRM": CHRM_OF_P3}, SRGB_XYZ, None),
+    ("srgb-before-gama", {b"sRGB": b"\0", b"gAMA": LINEAR, b"cHRM": CHRM_OF_P3}, SRGB_XYZ, None),
+    ("profile-before-srgb", {b"iCCP": b"P3\0\0" + deflated(large_icc()), b"sRGB": b"\0"}, P3_XYZ, None),
+]:
+    add(
+        PICTURES,
+        f"png-{name}",
+        lambda chunks=chunks, primaries=primaries, gamma=gamma: Picture(
+            png_beside(*(chunk(kind, content) for kind, content in chunks.items())), meant(COLOURS, primaries, gamma)
+        ),
+    )
+add(
+    PICTURES,
+    "png-l-gama-linear",
+    lambda: Picture(png_card(8, GREY, (60, 180, 255, 0), chunk(b"gAMA", LINEAR)), meant(GREYS, SRGB_XYZ, 1.0)),
+)
+add(
+    PICTURES,
+    "png-la-cicp-linear",
+    lambda: Picture(
+        png_card(8, GREY_ALPHA, [(c[0], c[3]) for c in GREY_HALF], chunk(b"cICP", bytes((1, 8, 0, 1)))),
+        meant(GREY_HALF, SRGB_XYZ, 1.0),
+    ),
+)
+add(
+    PICTURES,
+    "png-rgba-cicp-p3",
+    lambda: Picture(png_card(8, RGBA, TRANSPARENT, chunk(b"cICP", P3)), meant(TRANSPARENT, P3_XYZ, None)),
+)
+add(
+    PICTURES,
+    "png-p-cicp-p3",
+    lambda: Picture(
+        png_card(8, INDEX, (0, 1, 2, 3), chunk(b"cICP", P3), chunk(b"PLTE", palette(COLOURS))),
+        meant(COLOURS, P3_XYZ, None),
+    ),
+)
+add(PICTURES, "avif-nclx-p3", lambda: Picture(avif_said(12, 13), meant(COLOURS, P3_XYZ, None)))
+add(PICTURES, "avif-nclx-of-television", lambda: Picture(avif_said(1, 1)))
+add(PICTURES, "avif-nclx-unspecified", lambda: Picture(avif_said(2, 2)))
+add(PICTURES, "avif-nclx-linear", lambda: Picture(avif_said(1, 8), meant(COLOURS, SRGB_XYZ, 1.0)))
+
+
 # ---- Photographs cut short, bytes that are no picture ----
 
 

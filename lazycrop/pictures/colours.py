@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any
 
 from PIL import Image, ImageChops, ImageCms
 
@@ -12,44 +11,45 @@ _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Pixels in L, RGB or RGBA and sRGB. A broken or unfit profile never fails an image: it is left out of account."""
-    if profile and (found := _transform(image, profile)):
-        image = _transformed(image, *found)
+    if profile and (opened := _opened(profile)):
+        image = _through_profile(image, *opened)
     return image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
 
 
-def _transform(image: Image.Image, profile: bytes) -> tuple[ImageCms.ImageCmsTransform, str] | None:
-    """What the profile does to pixels, and the mode that they must have; None when it does nothing, or does not fit."""
-    try:  # Calls into littleCMS alone: anything may be in a profile, and anything may come out of one.
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        space = source.profile.xcolor_space.strip()
-    except Exception:
-        return None
-    mode = _PROFILE_MODES.get(space)
-    if mode is None or not _fits(image, mode):
-        return None
+def _through_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile, mode: str) -> Image.Image:
+    transform = _built(profile, mode) if _fits(image, mode) else None
+    if transform is None or (mode == "RGB" and _is_identity(transform)):
+        return image
+    result: Image.Image = transform.apply(image.convert(mode))
+    if image.mode == "RGBA":
+        result.putalpha(image.getchannel("A"))
+    return result.convert("L") if image.mode == "L" == mode else result
+
+
+# Anything may be in a profile, and anything may come out of littleCMS: what it raises says that the profile is broken.
+
+
+def _opened(profile: bytes) -> tuple[ImageCms.ImageCmsProfile, str] | None:
+    """The profile, and the mode of the pixels that it is for."""
     try:
-        transform = _built(source, mode)
-        same = mode == "RGB" and _is_identity(transform)
+        opened = ImageCms.ImageCmsProfile(BytesIO(profile))
+        mode = _PROFILE_MODES.get(opened.profile.xcolor_space.strip())
     except Exception:
         return None
-    return None if same else (transform, mode)
+    return (opened, mode) if mode else None
 
 
-def _built(source: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
+def _built(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform | None:
     intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
-    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
+    try:
+        return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
+    except Exception:
+        return None
 
 
 def _fits(image: Image.Image, mode: str) -> bool:
     fits_colour = mode == "RGB" and image.mode in ("L", "RGBA")
     return mode == image.mode or fits_colour or (mode == "L" and _is_grey(image))
-
-
-def _transformed(image: Image.Image, transform: Any, mode: str) -> Image.Image:
-    result: Image.Image = transform.apply(image.convert(mode))
-    if image.mode == "RGBA":
-        result.putalpha(image.getchannel("A"))
-    return result.convert("L") if image.mode == "L" == mode else result
 
 
 def _is_grey(image: Image.Image) -> bool:

@@ -74,6 +74,19 @@ class _JpegFile(JpegImagePlugin.JpegImageFile):
         """Nobody needs it, and broken EXIF would warn through the process-wide filters."""
 
 
+def _tables(image: JpegImagePlugin.JpegImageFile) -> list[list[int]] | None:
+    """The quantization table of each component, as the frame header says; the last one is of those that follow, too.
+
+    None of a CMYK image, which is not stored as one, and of a lossless one, which has no tables.
+    """
+    tables = [image.quantization.get(number) for *_, number in image.layer]
+    if image.layers == 4 or not all(tables):
+        return None
+    while len(tables) > 1 and tables[-1] == tables[-2]:
+        tables.pop()
+    return [table for table in tables if table]
+
+
 class _Jpeg(Decoder):
     def __init__(self, image: JpegImagePlugin.JpegImageFile, header: Header, data: bytes, clock: Clock) -> None:
         super().__init__(image, header, data, clock)
@@ -81,10 +94,7 @@ class _Jpeg(Decoder):
         self._is_inverted = image.mode == "CMYK" and "adobe" not in image.info
         self._fraction = 1
         self.sampling = JpegImagePlugin.get_sampling(image)
-        tables = [image.quantization.get(table) for *_, table in image.layer]
-        self.tables = [table for table in tables if table]
-        if len(self.tables) != len(tables) or image.layers == 4:  # A lossless one has none.
-            self.tables = None
+        self.tables = _tables(image)
 
     def reduce(self, fraction: int) -> int:
         self._fraction = 1 if self.lossless else fraction

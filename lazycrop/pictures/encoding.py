@@ -9,9 +9,10 @@ from PIL import Image
 
 from lazycrop.errors import ImageError, ImageTooLarge, UnsupportedImage
 from lazycrop.pictures.decoding import Picture
-from lazycrop.pictures.pixels import Pixels, flatten
+from lazycrop.pictures.pixels import Pixels, flatten, is_transparent
 from lazycrop.pictures.resampling import resize
 from lazycrop.pictures.settings import LONGEST_SIDE, TRANSPARENT_FORMATS, IngestSettings, Recipe
+from lazycrop.pictures.webp import with_alpha
 
 # zlib's strategies. In the pixels of a photograph nothing comes back but runs, and noise even breaks those: to look for
 # more costs twice the time and gains nothing (1600 x 1200: 109 ms and 1,567 kB, 186 ms and 1,737 kB). In a drawing it
@@ -59,11 +60,13 @@ def _save_webp(pixels: Pixels, **options: Any) -> bytes:
     # Browsers show a frame without a delay for 100 ms; the encoder would drop it.
     delays = [min(delay or 100, longest) for delay in pixels.delays]
     plays = min(pixels.plays, _MOST_PLAYS_OF_WEBP)
-    return _saved(first, "WEBP", save_all=True, append_images=others, duration=delays, loop=plays, **options)
+    file = _saved(first, "WEBP", save_all=True, append_images=others, duration=delays, loop=plays, **options)
+    return with_alpha(file) if any(map(is_transparent, pixels.images)) else file
 
 
 def _save_gif(pixels: Pixels) -> bytes:
-    images = [_palette(image) for image in pixels.images]
+    has_holes = any(map(is_transparent, pixels.images))
+    images = [_palette(image, has_holes) for image in pixels.images]
     delays = [min(round(delay, -1), _LONGEST_DELAY) for delay in pixels.delays]
     if sum(delays) > _LONGEST_DELAY:
         images, delays = _merged(images, delays)
@@ -71,7 +74,7 @@ def _save_gif(pixels: Pixels) -> bytes:
     if not others:
         return _saved(first, "GIF", optimize=False)
     options: dict[str, Any] = {"optimize": False, "duration": delays}
-    if any("transparency" in image.info for image in images):
+    if has_holes:
         options["disposal"] = 2  # each frame on an empty canvas
     if pixels.plays != 1:
         options["loop"] = max(0, pixels.plays - 1)
@@ -87,15 +90,16 @@ def _merged(images: list[Image.Image], delays: list[int]) -> tuple[list[Image.Im
     return [images[number] for number in starts], sums
 
 
-def _palette(image: Image.Image) -> Image.Image:
-    """256 colours, one of them for what is more than half transparent."""
-    if image.mode != "RGBA":
+def _palette(image: Image.Image, has_hole: bool) -> Image.Image:
+    """256 colours, one of them for what is more than half transparent.
+
+    In an animation with holes all frames have that one: to some viewers it says what becomes of a frame.
+    """
+    if not has_hole or image.mode != "RGBA":
         return image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT)
     result = image.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT)
-    hidden = image.getchannel("A").point([255] * 128 + [0] * 128)
-    if hidden.getbbox():
-        result.paste(255, mask=hidden)
-        result.info["transparency"] = 255
+    result.paste(255, mask=image.getchannel("A").point([255] * 128 + [0] * 128))
+    result.info["transparency"] = 255
     return result
 
 

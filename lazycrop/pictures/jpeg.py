@@ -15,7 +15,7 @@ from lazycrop.pictures.headers import Header
 from lazycrop.pictures.reading import Clock
 from lazycrop.pictures.settings import Limits
 
-_EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
+_SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = frozenset((0xC3, 0xC7, 0xCB, 0xCF))
 _TABLES = frozenset((0xC4, 0xCC, 0xDB, 0xDD))
@@ -23,6 +23,7 @@ _BETWEEN_SCANS = _TABLES | {0xDC, 0xFE} | set(range(0xE0, 0xF0))
 
 # 0xFF00 is a byte of the picture; TEM, RST and SOI have no length after them (table B.1).
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+_END_OF_SCAN = re.compile(rb"\xff+(?:[^\x00\x01\xd0-\xd7\xff]|\Z)")
 
 
 def read(data: bytes, clock: Clock, limits: Limits) -> Header:
@@ -104,8 +105,10 @@ def without_end(data: bytes, clock: Clock) -> bytes | None:
             if bits & 15 == 0:
                 numbers = range(first, last + 1) if is_progressive else range(1)
                 needed -= {(one, number) for one in data[start + 5 : start + 5 + 2 * count : 2] for number in numbers}
-            following = _NEXT_MARKER.search(data, at)
+            following = _END_OF_SCAN.search(data, at)
             end = following.start() if following else len(data)
+            if following and following[0][-1] == _SOI:
+                break
         elif end and code not in _BETWEEN_SCANS:
             break
     else:

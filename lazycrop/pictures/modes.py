@@ -21,12 +21,11 @@ def straight(image: Image.Image) -> Image.Image:
         return image
     if image.mode == "F":
         raise UnsupportedImage("The image has floating-point pixels; only 8 and 16 bits are accepted.")
-    with decoding():
-        if image.mode.startswith("I"):
-            return _from_16_bits(image)
-        if image.has_transparency_data:
-            return image.convert("RGBA")
-        return image.convert("L" if image.mode == "1" else "RGB")
+    if image.mode.startswith("I"):
+        return _from_16_bits(image)
+    mode = "RGBA" if image.has_transparency_data else "L" if image.mode == "1" else "RGB"
+    with decoding():  # a palette may be anything
+        return image.convert(mode)
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:

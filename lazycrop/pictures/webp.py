@@ -13,23 +13,31 @@ _PIXELS = frozenset((b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"))
 _WANTED = frozenset((b"ICCP", b"EXIF"))
 _NO_METADATA = 0xFF ^ 0x20 ^ 0x08 ^ 0x04
 """The flags of VP8X without those of ICCP, EXIF and XMP."""
+_ALPHA = 0x10
+"""The flag of VP8X that says of transparency."""
+_TO_NOTHING = 0x01
+"""The flag of a frame that is taken away before the next one."""
 
 
 def read(data: bytes, clock: Clock, limits: Limits) -> Header:
     """The header of a WebP. Its decoder takes memory for the canvas as soon as it is made."""
     kept: list[tuple[int, int]] = []
     said: dict[bytes, bytes] = {}
-    frames, lossless = 0, False
+    frames, lossless, has_gaps = 0, False, False
+    size = _size(data)
     for kind, start, end in _chunks(data, clock):
         if kind in _PIXELS:
             kept.append((start, end))
-            frames += kind == b"ANMF"
+            if kind == b"ANMF":
+                frames += 1
+                has_gaps |= bool(data[start + 23 : start + 24] and data[start + 23] & _TO_NOTHING)
+                has_gaps |= frames == 1 and _box(data, start) != (0, 0, *size)
             lossless |= b"VP8L" in (kind, data[start + 24 : start + 28] if kind == b"ANMF" else b"")
         elif kind in _WANTED:
             said.setdefault(kind, data[start + 8 : start + 8 + _length(data, start)])
     return Header(
-        data=_cut(data, kept),
-        size=_size(data),
+        data=with_alpha(_cut(data, kept)) if has_gaps else _cut(data, kept),
+        size=size,
         frames=max(1, frames),
         lossless=lossless,
         exif=said.get(b"EXIF", b""),
@@ -61,6 +69,22 @@ def _cut(data: bytes, kept: list[tuple[int, int]]) -> bytes:
     if file[12:16] == b"VP8X" and len(file) > 20:
         file[20] &= _NO_METADATA
     return bytes(file)
+
+
+def _box(data: bytes, frame: int) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a frame."""
+    left, top, width, height = (int.from_bytes(data[at : at + 3], "little") for at in range(frame + 8, frame + 20, 3))
+    return 2 * left, 2 * top, width + 1, height + 1
+
+
+def with_alpha(data: bytes) -> bytes:
+    """The file, which says that there is transparency in it.
+
+    libwebp says so of frames alone, and fills what no frame covers of a canvas that is said to have none.
+    """
+    if data[12:16] != b"VP8X" or len(data) < 21 or data[20] & _ALPHA:
+        return data
+    return data[:20] + bytes((data[20] | _ALPHA,)) + data[21:]
 
 
 def _size(data: bytes) -> tuple[int, int]:
