@@ -14,6 +14,7 @@ from lazycrop.caches.process import ProcessCache
 from lazycrop.caches.sealed import Sealed
 from lazycrop.errors import ConfigurationError
 from lazycrop.events import Events
+from lazycrop.library.common import Common
 from lazycrop.library.jobs import MEZZANINES, STORE, Jobs
 from lazycrop.library.making import Maker
 from lazycrop.library.origins import Origins
@@ -58,14 +59,9 @@ def build(config: Config) -> Parts:
     origins = Origins(store, config.prefix)
     records = Records(store, state, origins, recipes, config.cache.record_seconds)
     renders = Renders(state, events, config.recipe, config.limits, config.renders)
-    versions = Versions(
-        *(store, state, records, origins, renders, events),
-        limits=config.limits,
-        ingest=config.ingest,
-        recipe=records.recipe,
-        lease_seconds=config.cache.lease_seconds,
-    )
-    storing = Storing(store, state, records, origins, renders, versions, policy, recipes, events)
+    common = Common(store, state, records, origins, renders, events)
+    versions = Versions(common, config)
+    storing = Storing(common, versions, policy, recipes)
     actors: dict[str, Actor] = {STORE: storing.store, MEZZANINES: storing.add_mezzanines}
     jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors))
     if not isinstance(config.queue.broker, str):
@@ -79,7 +75,7 @@ def build(config: Config) -> Parts:
         origins=origins,
         renders=renders,
         jobs=jobs,
-        maker=Maker(store, state, records, origins, renders, jobs, config),
+        maker=Maker(common, jobs, config),
         versions=versions,
         events=events,
     )

@@ -8,14 +8,11 @@ from dataclasses import dataclass, replace
 from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.concurrency.timing import measure
+from lazycrop.library.common import Common
 from lazycrop.library.jobs import MEZZANINES, STORE, Jobs
-from lazycrop.library.origins import Origins
-from lazycrop.library.records import Found, Records
-from lazycrop.library.renders import Renders
-from lazycrop.library.state import State
+from lazycrop.library.records import Found
 from lazycrop.pictures.ingest import lacks_mezzanines
 from lazycrop.settings import Config
-from lazycrop.stores.contract import Store
 
 _POLL = 0.02  # Seconds between two looks for another process's bytes.
 
@@ -33,21 +30,9 @@ class Made:
 class Maker:
     """Makes derivatives for requests."""
 
-    def __init__(
-        self,
-        store: Store,
-        state: State,
-        records: Records,
-        origins: Origins,
-        renders: Renders,
-        jobs: Jobs,
-        config: Config,
-    ) -> None:
-        self._store = store
-        self._state = state
-        self._records = records
-        self._origins = origins
-        self._renders = renders
+    def __init__(self, common: Common, jobs: Jobs, config: Config) -> None:
+        self._store, self._state, self._records = common.store, common.state, common.records
+        self._origins, self._renders = common.origins, common.renders
         self._jobs = jobs
         self._config = config
         self._flights: SingleFlight[Made] = SingleFlight()

@@ -8,16 +8,13 @@ from typing import Any
 
 from lazycrop.access.policy import Policy
 from lazycrop.errors import BadRequest
-from lazycrop.events import Events, Stored
-from lazycrop.library.origins import Origins, put
-from lazycrop.library.records import Records
-from lazycrop.library.renders import Renders
-from lazycrop.library.state import State
+from lazycrop.events import Stored
+from lazycrop.library.common import Common
+from lazycrop.library.origins import put
 from lazycrop.library.versions import Versions
 from lazycrop.model import keys
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.model.records import Record
-from lazycrop.stores.contract import Store
 
 logger = logging.getLogger(__name__)
 
@@ -27,27 +24,12 @@ _WAIT = 30.0  # Seconds for a slot: nobody waits for an actor, and its job is no
 class Storing:
     """Stores derivatives."""
 
-    def __init__(
-        self,
-        store: Store,
-        state: State,
-        records: Records,
-        origins: Origins,
-        renders: Renders,
-        versions: Versions,
-        policy: Policy,
-        recipes: Mapping[str, str],
-        events: Events,
-    ) -> None:
-        self._store = store
-        self._state = state
-        self._records = records
-        self._origins = origins
-        self._renders = renders
+    def __init__(self, common: Common, versions: Versions, policy: Policy, recipes: Mapping[str, str]) -> None:
+        self._store, self._state, self._records = common.store, common.state, common.records
+        self._origins, self._renders, self._events = common.origins, common.renders, common.events
         self._versions = versions
         self._policy = policy
         self._recipes = recipes
-        self._events = events
 
     def store(self, message: Any) -> None:
         """Store the derivative that a message names; an object that is there stays as it is.

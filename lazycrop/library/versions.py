@@ -43,19 +43,16 @@ from dataclasses import replace
 from functools import partial
 
 from lazycrop.errors import BadRequest, StoreUnavailable, UnknownImage
-from lazycrop.events import Events, Purged, Replaced, Stored
+from lazycrop.events import Purged, Replaced, Stored
+from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
 from lazycrop.library.current import Current, now
-from lazycrop.library.origins import Origins, put
-from lazycrop.library.records import Records
-from lazycrop.library.renders import Renders
-from lazycrop.library.state import State
+from lazycrop.library.origins import put
 from lazycrop.model import keys
 from lazycrop.model.derivatives import CONTENT_TYPES
 from lazycrop.model.records import Focal, Record, Tombstone
 from lazycrop.pictures.ingest import Prepared, lacks_mezzanines, mezzanines, prepare
-from lazycrop.pictures.settings import IngestSettings, Limits
-from lazycrop.stores.contract import Store
+from lazycrop.settings import Config
 
 logger = logging.getLogger(__name__)
 
@@ -65,34 +62,15 @@ _RENDER_WAIT = 60.0  # Seconds for a slot; whoever stores an image waits for lon
 
 
 class Versions:
-    """Stores and purges the images of one store. ``recipe``: the fingerprint that a new image's record keeps."""
+    """Stores and purges the images of one store."""
 
-    def __init__(
-        self,
-        store: Store,
-        state: State,
-        records: Records,
-        origins: Origins,
-        renders: Renders,
-        events: Events,
-        *,
-        limits: Limits,
-        ingest: IngestSettings,
-        recipe: str,
-        lease_seconds: float,
-    ) -> None:
-        self._store = store
-        self._state = state
-        self._records = records
-        self._contents = Contents(store, records)
-        self._current = Current(store, records, self._contents)
-        self._origins = origins
-        self._renders = renders
-        self._events = events
-        self._limits = limits
-        self._ingest = ingest
-        self._recipe = recipe
-        self._lease_seconds = lease_seconds
+    def __init__(self, common: Common, config: Config) -> None:
+        self._store, self._state, self._records = common.store, common.state, common.records
+        self._origins, self._renders, self._events = common.origins, common.renders, common.events
+        self._contents = Contents(common.store, common.records)
+        self._current = Current(common.store, common.records, self._contents)
+        self._limits, self._ingest = config.limits, config.ingest
+        self._lease_seconds = config.cache.lease_seconds
 
     def store(
         self, image_id: str, data: bytes, source: str, bound: tuple[int, int], focal: Focal, private: bool
@@ -345,6 +323,6 @@ class Versions:
             placeholder=prepared.placeholder,
             colour=prepared.colour,
             focal=prepared.focal,
-            recipe=self._recipe,
+            recipe=self._records.recipe,
             private=private,
         )

@@ -16,6 +16,7 @@ from lazycrop import ConfigurationError, LazyCrop, Request, UnknownImage
 from lazycrop.access.decision import Access, Allowed, Snapped
 from lazycrop.build import build
 from lazycrop.errors import NotAllowed
+from lazycrop.library.common import Common
 from lazycrop.library.making import Maker
 from lazycrop.library.origins import Origins
 from lazycrop.model.records import Record
@@ -70,8 +71,10 @@ def test_origins_may_lie_in_a_dictionary() -> None:
     parts = build(config)
     data = png("red")
     parts.versions.store("cat", data, "bytes", (300, 200), None, False)
-    origins = Dictionary(parts.store, config.prefix)
-    maker = Maker(parts.store, parts.state, parts.records, origins, parts.renders, parts.jobs, config)
+    common = Common(
+        parts.store, parts.state, parts.records, Dictionary(parts.store, config.prefix), parts.renders, parts.events
+    )
+    maker = Maker(common, parts.jobs, config)
     answer = Service(replace(parts, maker=maker), config).answer(Request("/cat/100x.png"))
     assert isinstance(answer.body, bytes)
     assert Image.open(io.BytesIO(answer.body)).convert("RGB").getpixel((5, 5)) == (0, 0, 255)
