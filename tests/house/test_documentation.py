@@ -39,6 +39,7 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.
         exec(block, site)
     [command] = re.findall(r"^    lazycrop (store \S+ \S+ --store .+)$", README, re.MULTILINE)
     subprocess.run([sys.executable, "-m", "lazycrop", *command.split()], check=True, capture_output=True)
+    assert not (tmp_path / "images/cat/v2").exists()  # then the URLs that the README goes on with would be others
     assert call(site["application"], "/") == ("200 OK", b'<img src="/img/cat/200x100.jpg">')
     status, picture = call(site["application"], "/img/cat/200x100.jpg")
     assert (status, picture[:3]) == ("200 OK", b"\xff\xd8\xff")
