@@ -23,8 +23,8 @@ def straight(image: Image.Image) -> Image.Image:
         raise UnsupportedImage("The image has floating-point pixels; only 8 and 16 bits are accepted.")
     if image.mode.startswith("I"):
         return _from_16_bits(image)
-    mode = "RGBA" if image.has_transparency_data else "L" if image.mode == "1" else "RGB"
-    with decoding():  # a palette may be anything
+    with decoding():  # a palette may be anything, or missing
+        mode = "RGBA" if image.has_transparency_data else "L" if image.mode == "1" else "RGB"
         return image.convert(mode)
 
 
