@@ -73,6 +73,8 @@ class Guard:
 
         Raises :class:`Resting` at once while the other side is left alone, and TimeoutError with a reason.
         """
+        if self._pool is None and self.ready:
+            return self._watched(do, time.monotonic())
         return self.begin(do, seconds)()
 
     def begin(self, do: Callable[[], T], seconds: float | None = None) -> Callable[[], T]:

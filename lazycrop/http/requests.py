@@ -48,15 +48,6 @@ class Request:
         return plain and self.if_none_match is None and self.if_modified_since is None
 
 
-def is_plain(environ: Mapping[str, Any]) -> bool:
-    """The same of a WSGI environ, of which nothing has been made yet."""
-    return (
-        environ["REQUEST_METHOD"] == "GET"
-        and "HTTP_IF_NONE_MATCH" not in environ
-        and "HTTP_IF_MODIFIED_SINCE" not in environ
-    )
-
-
 def mount(environ: Mapping[str, Any], prefix: str = "") -> str:
     """Where images are mounted for a request: SCRIPT_NAME as it was in the URL, and ``prefix``.
 

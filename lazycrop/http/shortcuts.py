@@ -59,8 +59,10 @@ class Shortcuts:
 
     def redirect(self, path: str, query: str) -> Shortcut | None:
         """The answer to a plain GET of this URL, where it is a redirect that was given a moment ago. Never blocks."""
-        shortcut = self.get(path, query)
-        return shortcut if shortcut is not None and shortcut.key is None else None
+        shortcut = self.table.get((path, query))
+        if shortcut is None or shortcut.key is not None or shortcut.until <= time.monotonic():
+            return None
+        return shortcut
 
     def keep(self, table: Table, url: tuple[str, str], answer: Answer) -> None:
         """Keep an answer for a stored size while its record is fresh; of a URL that expires, a tenth of what is left.

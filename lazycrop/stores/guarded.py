@@ -76,7 +76,7 @@ class Guarded:
 
     @cached_property
     def public_url(self) -> str | None:
-        return self._read(lambda: self._store.public_url)()
+        return self._call(self._reads, lambda: self._store.public_url)
 
     def url(self, key: str) -> str | None:
         if self.public_url is None:
@@ -98,58 +98,57 @@ class Guarded:
     ) -> bool:
         options = {"private": True} if private else {}  # Stores that know no private images need not know the word.
         put = partial(self._store.put, key, data, content_type, cache_control=cache_control, new=new, **options)
-        return self._write(put)
+        return self._call(self._writes, put)
 
     def get(self, key: str, limit: int) -> bytes:
-        return self.begin_get(key, limit)()
+        return self._call(self._reads, partial(self._store.get, key, limit))
 
     def begin_get(self, key: str, limit: int) -> Callable[[], bytes]:
         """:meth:`get` in two steps: it is under way when this returns, where that takes a thread anyway."""
-        return self._read(partial(self._store.get, key, limit))
+        try:
+            result = self._reads.begin(partial(self._store.get, key, limit))
+        except Exception as error:
+            _fail(error)
+        return lambda: _ours(result)
 
     def open(self, key: str) -> Opened:
-        opened = self._read(partial(self._store.open, key))()
+        opened = self._call(self._reads, partial(self._store.open, key))
         if not self._threads:
             return opened
         return Opened(io.BufferedReader(_Stream(opened.file, self._streams), _PIECE), opened.length)
 
     def exists(self, key: str) -> bool:
-        return self._read(partial(self._store.exists, key))()
+        return self._call(self._reads, partial(self._store.exists, key))
 
     def delete(self, key: str) -> None:
-        self._write(partial(self._store.delete, key))
+        self._call(self._writes, partial(self._store.delete, key))
 
     def list(self, folder: str) -> Iterator[str]:
-        return iter(self._write(lambda: [*self._store.list(folder)]))
+        return iter(self._call(self._writes, lambda: [*self._store.list(folder)]))
 
     def presigned_url(self, key: str, seconds: int) -> str | None:
         """Where this object can be read for so many seconds; None where the store has no such URLs."""
         store = self._store
-        return self._read(lambda: store.presigned_url(key, seconds))() if isinstance(store, Presigning) else None
+        if not isinstance(store, Presigning):
+            return None
+        return self._call(self._reads, partial(store.presigned_url, key, seconds))
 
     def close(self) -> None:
         for guard in (self._reads, self._writes, self._streams):
             guard.close()
 
-    def _read(self, do: Callable[[], T]) -> Callable[[], T]:
+    def _call(self, guard: Guard, do: Callable[[], T]) -> T:
         try:
-            result = self._reads.begin(do)
+            return guard.call(do)
         except Exception as error:
             _fail(error)
 
-        def ended() -> T:
-            try:
-                return result()
-            except Exception as error:
-                _fail(error)
 
-        return ended
-
-    def _write(self, do: Callable[[], T]) -> T:
-        try:
-            return self._writes.call(do)
-        except Exception as error:
-            _fail(error)
+def _ours(result: Callable[[], T]) -> T:
+    try:
+        return result()
+    except Exception as error:
+        _fail(error)
 
 
 class _Stream(io.RawIOBase):
