@@ -18,7 +18,7 @@ from lazycrop.concurrency.forks import renew
 from lazycrop.concurrency.pool import Pool
 from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.concurrency.timing import recorded
-from lazycrop.errors import BadRequest, BrokenImage, MissingObject, Overloaded, UnsupportedImage
+from lazycrop.errors import BadRequest, ImageError, ImageTooLarge, MissingObject, Overloaded
 from lazycrop.library.state import State
 from lazycrop.library.versions import Library
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
@@ -251,8 +251,9 @@ class Maker:
                         reserve=self._library.memory.use,
                     )
                 ).result()
-        except (BrokenImage, UnsupportedImage):  # And none that a busy machine may cause: time and memory.
-            self._cache.count_failure(derivative, record.tag)
+        except ImageError as error:
+            if not isinstance(error, ImageTooLarge):  # which a busy machine may cause: time and memory
+                self._cache.count_failure(derivative, record.tag)
             raise
         timings.update(spans)
         logger.info("rendered %s, %d bytes", derivative.key, len(rendered.data))
