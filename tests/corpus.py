@@ -818,6 +818,7 @@ for kind in ("exif", "xmp"):
 CHRM_OF_SRGB = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 CHRM_OF_P3 = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
 GAMA_OF_SRGB, LINEAR = struct.pack(">I", 45455), struct.pack(">I", 100_000)
+P3_PACKED = b"P3\0\0" + deflated(icc_rgb(P3_XYZ, icc_srgb_curve()))
 P3, SAME, TV_P3 = bytes((12, 13, 0, 1)), bytes((1, 13, 0, 1)), bytes((12, 1, 0, 1))
 
 
@@ -831,8 +832,9 @@ for name, chunks, primaries, gamma in [
     ("cicp-p3", {b"cICP": P3}, P3_XYZ, None),
     ("cicp-p3-television", {b"cICP": TV_P3}, P3_XYZ, None),
     ("cicp-srgb", {b"cICP": SAME}, SRGB_XYZ, None),
-    ("cicp-before-profile", {b"cICP": SAME, b"iCCP": b"P3\0\0" + deflated(large_icc())}, SRGB_XYZ, None),
+    ("cicp-before-profile", {b"cICP": SAME, b"iCCP": P3_PACKED}, SRGB_XYZ, None),
     ("cicp-of-unknown-primaries", {b"cICP": bytes((99, 13, 0, 1))}, SRGB_XYZ, None),
+    ("cicp-of-unknown-transfer-and-profile", {b"cICP": bytes((1, 99, 0, 1)), b"iCCP": P3_PACKED}, P3_XYZ, None),
     ("cicp-of-ycbcr", {b"cICP": bytes((12, 13, 1, 1))}, SRGB_XYZ, None),
     ("gama-srgb", {b"gAMA": GAMA_OF_SRGB}, SRGB_XYZ, None),
     ("gama-linear", {b"gAMA": LINEAR}, SRGB_XYZ, 1.0),
@@ -843,7 +845,7 @@ for name, chunks, primaries, gamma in [
     ("gama-and-chrm-of-nothing", {b"gAMA": LINEAR, b"cHRM": bytes(32)}, SRGB_XYZ, None),
     ("chrm-alone", {b"cHRM": CHRM_OF_P3}, SRGB_XYZ, None),
     ("srgb-before-gama", {b"sRGB": b"\0", b"gAMA": LINEAR, b"cHRM": CHRM_OF_P3}, SRGB_XYZ, None),
-    ("profile-before-srgb", {b"iCCP": b"P3\0\0" + deflated(large_icc()), b"sRGB": b"\0"}, P3_XYZ, None),
+    ("profile-before-srgb", {b"iCCP": P3_PACKED, b"sRGB": b"\0"}, P3_XYZ, None),
 ]:
     add(
         PICTURES,

@@ -14,7 +14,7 @@ from typing import TypeVar
 from lazycrop.concurrency.forks import renew
 from lazycrop.concurrency.memory import Memory
 from lazycrop.concurrency.pool import Pool
-from lazycrop.errors import BrokenImage, LazyCropError, Overloaded, UnsupportedImage
+from lazycrop.errors import ImageError, ImageTooLarge, LazyCropError, Overloaded
 from lazycrop.events import Events, Failed, Rendered
 from lazycrop.library.state import State
 from lazycrop.model.derivatives import Derivative
@@ -98,4 +98,6 @@ class Renders:
 
 def _is_of_the_picture(error: Exception) -> bool:
     """Will it come again with the same bytes? Time and memory, which a busy machine may lack, do not say so."""
-    return isinstance(error, BrokenImage | UnsupportedImage) or not isinstance(error, LazyCropError)
+    if isinstance(error, ImageError):
+        return not isinstance(error, ImageTooLarge)
+    return not isinstance(error, LazyCropError)

@@ -28,7 +28,8 @@ class Decoder:
     """An opened file, of which only the header has been read.
 
     ``size``: width and height as stored. ``plays``: how often an animation plays, 0 for ever. ``lossless``: a PNG, GIF
-    or lossless WebP or JPEG. ``indexed``: the decoded picture where it has a palette or one bit, of a PNG.
+    or lossless WebP or JPEG. ``indexed``: the decoded picture where it has a palette or one bit, of a PNG. ``tables``,
+    ``sampling``: what a JPEG was saved with, as Pillow takes it.
     """
 
     plays = 0
@@ -79,7 +80,7 @@ def _tables(image: JpegImagePlugin.JpegImageFile) -> list[list[int]] | None:
 
     None of a CMYK image, which is not stored as one, and of a lossless one, which has no tables.
     """
-    tables = [image.quantization.get(number) for *_, number in image.layer]
+    tables = [image.quantization.get(number) for *_, number in image.layer[: image.layers]]
     if image.layers == 4 or not all(tables):
         return None
     while len(tables) > 1 and tables[-1] == tables[-2]:
@@ -93,7 +94,8 @@ class _Jpeg(Decoder):
         # Pillow takes every CMYK JPEG for an inverted one; only Adobe's are.
         self._is_inverted = image.mode == "CMYK" and "adobe" not in image.info
         self._fraction = 1
-        self.sampling = JpegImagePlugin.get_sampling(image)
+        with decoding():
+            self.sampling = JpegImagePlugin.get_sampling(image)
         self.tables = _tables(image)
 
     def reduce(self, fraction: int) -> int:

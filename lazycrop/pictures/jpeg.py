@@ -23,7 +23,8 @@ _BETWEEN_SCANS = _TABLES | {0xDC, 0xFE} | set(range(0xE0, 0xF0))
 
 # 0xFF00 is a byte of the picture; TEM, RST and SOI have no length after them (table B.1).
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
-_END_OF_SCAN = re.compile(rb"\xff+(?:[^\x00\x01\xd0-\xd7\xff]|\Z)")
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_STEP = 1 << 20  # Bytes that are searched between looks at the clock: 0.1 s where all of them are 0xFF00.
 
 
 def read(data: bytes, clock: Clock, limits: Limits) -> Header:
@@ -48,13 +49,22 @@ def read(data: bytes, clock: Clock, limits: Limits) -> Header:
 
 def _segments(data: bytes, at: int, clock: Clock) -> Iterator[tuple[int, int, int]]:
     """(code, start, end) of each segment from ``at`` on; what lies between them is passed over. Ends before EOI."""
-    while marker := _NEXT_MARKER.search(data, at):
-        clock.check()
+    while marker := _found(_NEXT_MARKER, data, at, clock):
         code = data[marker.end() - 1]
         at = marker.end() + max(2, int.from_bytes(data[marker.end() : marker.end() + 2], "big"))
         if code == _EOI:
             return
         yield code, marker.end() - 2, at
+
+
+def _found(marker: re.Pattern[bytes], data: bytes, at: int, clock: Clock) -> re.Match[bytes] | None:
+    """The first such marker from ``at`` on."""
+    while at < len(data):
+        clock.check()
+        if found := marker.search(data, at, at + _STEP):
+            return found
+        at += _STEP - 1  # It may begin with the last byte.
+    return None
 
 
 def _tells_colours(code: int, content: bytes) -> bool:
@@ -91,27 +101,40 @@ def without_end(data: bytes, clock: Clock) -> bytes | None:
 
     What comes after it is dropped. None for a file that ends as it should, or has too few scans to be whole.
     """
-    needed: set[tuple[int, int]] = set()
+    missing: set[_Coefficient] = set()
     is_progressive = False
     at = end = 0
     for code, start, at in _segments(data, 2, clock):
-        if code in _FRAMES and not needed:
+        if code in _FRAMES and not missing:
             is_progressive = code & 3 == 2
-            components = data[start + 10 : at : 3][: data[start + 9 : start + 10][0] if at > start + 9 else 0]
-            needed = {(one, number) for one in components for number in range(64 if is_progressive else 1)}
-        elif code == _SOS and at <= len(data):
-            count = data[start + 4] if at > start + 4 else 0
-            first, last, bits = (data[start + 5 + 2 * count : start + 8 + 2 * count] + bytes(3))[:3]
-            if bits & 15 == 0:
-                numbers = range(first, last + 1) if is_progressive else range(1)
-                needed -= {(one, number) for one in data[start + 5 : start + 5 + 2 * count : 2] for number in numbers}
-            following = _END_OF_SCAN.search(data, at)
+            missing = _of_frame(data[start:at], is_progressive)
+        elif code == _SOS:
+            missing -= _of_scan(data[start:at], is_progressive)
+            following = _found(_END_OF_SCAN, data, at, clock)
             end = following.start() if following else len(data)
             if following and following[0][-1] == _SOI:
                 break
         elif end and code not in _BETWEEN_SCANS:
             break
     else:
-        if (marker := _NEXT_MARKER.search(data, at)) and data[marker.end() - 1] == _EOI:
+        if _found(_NEXT_MARKER, data, at, clock):  # the one at which the segments end, EOI
             return None
-    return data[:end] if end and not needed else None
+    return data[:end].rstrip(b"\xff") if end and not missing else None
+
+
+_Coefficient = tuple[int, int]
+"""The component that it is of, and its number from 0 to 63; but for progressive files 0 stands for all of them."""
+
+
+def _of_frame(header: bytes, is_progressive: bool) -> set[_Coefficient]:
+    """What a picture with this frame header is made of."""
+    components = header[10::3][: int.from_bytes(header[9:10], "big")]
+    return {(component, number) for component in components for number in range(64 if is_progressive else 1)}
+
+
+def _of_scan(header: bytes, is_progressive: bool) -> set[_Coefficient]:
+    """What is known to the last bit after a scan with this header."""
+    most = 5 + 2 * int.from_bytes(header[4:5], "big")
+    first, last, bits = (header[most : most + 3] + bytes(3))[:3]
+    numbers = range(first, min(last, 63) + 1) if is_progressive else range(1)
+    return {(component, number) for component in header[5:most:2] for number in numbers} if bits & 15 == 0 else set()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+from lazycrop.errors import BrokenImage
 from lazycrop.pictures.headers import Header
-from lazycrop.pictures.profiles import Chromaticities, of_code_points, of_gamma
+from lazycrop.pictures.profiles import Chromaticities, are_known, of_code_points, of_gamma
 from lazycrop.pictures.reading import Clock
 from lazycrop.pictures.settings import Limits
 
@@ -24,18 +25,20 @@ _END = b"\0\0\0\0IEND\xaeB`\x82"
 
 def read(data: bytes, clock: Clock, limits: Limits) -> Header:
     """The header of a PNG; of an animated one its default image."""
-    depth, colour = data[24:25] or b"\0", data[25:26] or b"\0"
-    kept, said = _sorted(data, colour[0] == _PALETTE, clock)
+    if data[12:16] != b"IHDR" or len(data) < 33:
+        raise BrokenImage("The PNG does not begin with its header.")
+    depth, colour = data[24:26]
+    kept, said = _sorted(data, colour == _PALETTE, clock)
     hole = None
-    if colour[0] in (_GREY, _COLOUR):
-        hole = _hole(said.get(b"tRNS", b""), 1 if colour[0] == _GREY else 3, depth[0])
+    if colour in (_GREY, _COLOUR):
+        hole = _hole(said.get(b"tRNS", b""), 1 if colour == _GREY else 3, depth)
     return Header(
         data=_cut(data, kept),
         lossless=True,
         exif=said.get(b"eXIf", b""),
         profile=_profile(said),
         hole=hole,
-        depth=depth[0],
+        depth=depth,
     )
 
 
@@ -98,7 +101,7 @@ def _hole(content: bytes, samples: int, depth: int) -> tuple[int, ...] | None:
 
 def _profile(said: dict[bytes, bytes]) -> bytes | None:
     """What says most of the colours comes first: cICP, iCCP, sRGB, then gAMA and cHRM (section 4.3)."""
-    if len(cicp := said.get(b"cICP", b"")) == 4 and cicp[2] == 0:
+    if len(cicp := said.get(b"cICP", b"")) == 4 and cicp[2] == 0 and are_known(*cicp[:2]):
         return of_code_points(cicp[0], cicp[1], is_full=cicp[3] != 0)
     if (profile := _unpacked(said.get(b"iCCP", b""))) is not None:
         return profile

@@ -40,6 +40,11 @@ _PRIMARIES: dict[int, Chromaticities] = {
 }
 
 
+def are_known(primaries: int, transfer: int) -> bool:
+    """Are these code points for which there is a profile, or that say sRGB?"""
+    return primaries in _PRIMARIES and transfer in _TRANSFERS
+
+
 @lru_cache(maxsize=32)
 def of_code_points(primaries: int, transfer: int, *, is_full: bool = True) -> bytes | None:
     """The profile of these code points; None when it would be sRGB, or they name nothing that is known.

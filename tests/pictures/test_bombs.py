@@ -5,6 +5,7 @@ Each is rendered in a process of its own, with limits, which measures only the c
 
 from __future__ import annotations
 
+import platform
 import struct
 import subprocess
 import sys
@@ -316,3 +317,49 @@ def test_an_output_bomb_is_refused(size, tmp_path):
         assert result.made in ("BadSize", "ImageTooLarge")
         assert result.wall < 0.3
         assert result.memory < 64
+
+
+# ---- memory, afterwards ----
+
+KEPT = """
+import struct, threading, zlib
+from pathlib import Path
+from lazycrop.concurrency.memory import Memory
+from lazycrop.pictures.ingest import prepare
+from lazycrop.pictures.settings import IngestSettings, Limits
+
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // 1_000_000
+
+packer = zlib.compressobj(9)
+rows = b"".join(packer.compress(b"\\0" + b"\\x7f" * 40_000) for _ in range(9_900)) + packer.flush()
+header = struct.pack(">IIBBBBB", 5_000, 9_900, 16, 6, 0, 0, 0)
+png = b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+memory, ready, end = Memory(64_000_000), threading.Barrier(2), threading.Event()
+
+def store():
+    prepare(png, (4000, 4000), Limits(decode_seconds=60), IngestSettings(), reserve=memory.use)
+    ready.wait()
+    end.wait()  # as a thread of a server, which waits for the next request
+
+before, kept = resident(), []
+for _ in range(4):
+    threading.Thread(target=store).start()
+    ready.wait()
+    kept.append(resident() - before)
+end.set()
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1000 - before
+print((kept, peak))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems give memory back by themselves")
+def test_threads_that_have_stored_large_pictures_keep_little_of_their_memory():
+    child = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert child.returncode == 0, child.stderr
+    kept, peak = literal_eval(child.stdout)
+    assert kept[-1] < 300, f"{kept} MB after each, of 200 that each is decoded to"
+    assert peak < 600, f"{peak} MB at the peak"

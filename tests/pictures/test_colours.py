@@ -73,6 +73,41 @@ def test_samples_of_the_narrow_range_are_widened():
     assert seen == pytest.approx([0, 128, 255], abs=2)
 
 
+P3_RED = (234, 51, 35)
+"""sRGB's red in the numbers of Display P3."""
+
+
+def said(data: bytes) -> bytes:
+    """The same file, which says in code points that it is Display P3."""
+    assert b"nclx\0\1\0\x0d" in data
+    return data.replace(b"nclx\0\1\0\x0d", b"nclx\0\x0c\0\x0d")
+
+
+def heic(image: Image.Image) -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = BytesIO()
+    pillow_heif.from_pillow(image).save(file, quality=90)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["avif", "avif-alpha", "avif-sequence", "heic"])
+def test_the_code_points_of_a_picture_are_found_wherever_its_kind_has_them(kind):
+    image, other = Image.new("RGB", (64, 64), P3_RED), Image.new("RGB", (64, 64))
+    options = {"quality": 95, "subsampling": "4:4:4", "speed": 10}
+    if kind == "heic":
+        data = heic(image)
+    elif kind == "avif-sequence":
+        data = corpus.saved(image, "AVIF", save_all=True, append_images=[other], duration=100, **options)
+    else:
+        if kind == "avif-alpha":  # which is an item of its own, with other properties
+            image.putalpha(200)
+        data = corpus.saved(image, "AVIF", **options)
+    limits = Limits(input_formats=("avif", "heic"))
+    for file, expected in ((data, P3_RED), (said(data), (255, 0, 0))):
+        rendered = render(file, Size.parse("32x32"), "png", Recipe(), limits).data
+        assert corpus.delta_e(Image.open(BytesIO(rendered)).convert("RGB").getpixel((9, 9)), expected) < 4
+
+
 @pytest.mark.parametrize("code", [0, 3, 9, 10, 19, 255])
 def test_code_points_that_nobody_knows_are_left_out_of_account(code):
     assert profiles.of_code_points(1, code) is None
