@@ -37,17 +37,18 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
-from lazycrop.errors import BadRequest, StoreUnavailable, UnknownImage
-from lazycrop.events import Purged, Replaced, Stored
+from lazycrop.errors import StoreUnavailable, UnknownImage
+from lazycrop.events import Replaced, Stored
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
 from lazycrop.library.current import Current, now
 from lazycrop.library.origins import put
+from lazycrop.library.purging import Purging
 from lazycrop.model import keys
 from lazycrop.model.derivatives import CONTENT_TYPES
 from lazycrop.model.records import Focal, Record, Tombstone
@@ -62,7 +63,7 @@ _RENDER_WAIT = 60.0  # Seconds for a slot; whoever stores an image waits for lon
 
 
 class Versions:
-    """Stores and purges the images of one store."""
+    """Stores the images of one store, and has them purged."""
 
     def __init__(self, common: Common, config: Config) -> None:
         self._store, self._state, self._records = common.store, common.state, common.records
@@ -70,7 +71,8 @@ class Versions:
         self._contents = Contents(common.store, common.records)
         self._current = Current(common.store, common.records, self._contents)
         self._limits, self._ingest = config.limits, config.ingest
-        self._lease_seconds = config.cache.lease_seconds
+        self._purging = Purging(common, self._contents, self._current, config.cache.lease_seconds)
+        self.purge = self._purging.purge
 
     def store(
         self, image_id: str, data: bytes, source: str, bound: tuple[int, int], focal: Focal, private: bool
@@ -105,11 +107,11 @@ class Versions:
         )
         stored = self._store_prepared(image_id, prepared, record.source, private)
         for number in filter(lambda number: number < stored.version, self._contents.numbers(image_id)):
-            self._delete_version(image_id, number)
+            self._purging.delete_version(image_id, number)
         return stored
 
     def _store_prepared(self, image_id: str, prepared: Prepared, source: str, private: bool) -> Record:
-        with self._changing(image_id):
+        with self._purging.changing(image_id):
             record, current = self._stored(image_id, prepared, source, private)
             self._remember(record, current)
         kind = Replaced if record.version > 1 else Stored
@@ -125,10 +127,10 @@ class Versions:
         made = self._renders.run(work, _RENDER_WAIT)
         for mezzanine, data in made:
             put(self._store, record, record.mezzanine_key(mezzanine), data, CONTENT_TYPES[mezzanine.format])
-        with self._changing(image_id):
+        with self._purging.changing(image_id):
             latest = self._records.read_now(image_id, version)
             if latest is None or latest.tag != record.tag:  # Purged or replaced meanwhile: leave nothing behind.
-                self._delete(record.mezzanine_key(mezzanine) for mezzanine, _ in made)
+                self._purging.delete(record.mezzanine_key(mezzanine) for mezzanine, _ in made)
                 return
             record = replace(latest, mezzanines=tuple(mezzanine for mezzanine, _ in made))
             self._current.put_own(record)
@@ -137,66 +139,6 @@ class Versions:
                 self._remember(record, self._current.settle(record))
             elif version > 1:
                 self._state.remember(record, current=False)
-
-    def purge(self, image_id: str, version: int | None, forget: bool) -> int:
-        """Delete all of an image, or of one of its former versions; returns how many objects went. Blocks.
-
-        ``forget``: leave not even the number of its last version behind.
-        """
-        with self._changing(image_id):
-            objects = self._purge_all(image_id, forget) if version is None else self._purge_version(image_id, version)
-        self._events.tell(Purged(image_id, version, objects=objects))
-        return objects
-
-    def _purge_all(self, image_id: str, forget: bool) -> int:
-        what_is, numbers = self._contents.what_is(image_id), self._contents.numbers(image_id)
-        latest = what_is.version if what_is else 0
-        under_way = {number for number in numbers if number > latest and self._contents.is_claimed(image_id, number)}
-        last = max(latest, *(numbers - under_way), 0)
-        if not last:
-            return 0
-        stone = Tombstone(image_id=image_id, version=last, purged_at=now())
-        self._current.settle(stone)
-        self._state.remember_missing(image_id, None)
-        objects = sum(self._delete_version(image_id, number) for number in sorted(numbers) if number <= last)
-        self._current.settle(stone)  # A store that was late may have put its record over it.
-        if forget and not self._contents.numbers(image_id) and isinstance(self._contents.what_is(image_id), Tombstone):
-            self._store.delete(keys.record(image_id))
-        return objects
-
-    def _purge_version(self, image_id: str, version: int) -> int:
-        current = self._contents.what_is(image_id)
-        if isinstance(current, Record) and version == current.version:
-            raise BadRequest(
-                f"Version {version} of {image_id!r} is its current one; store another first, or purge the image."
-            )
-        return self._delete_version(image_id, version)
-
-    def _delete_version(self, image_id: str, version: int) -> int:
-        """Delete all objects of a version, its record first; returns how many others there were."""
-        if version > 1:
-            self._store.delete(keys.record(image_id, version))
-        self._store.delete(keys.record(image_id, version, private=True))
-        self._state.remember_missing(image_id, version)
-        found = self._contents.objects(image_id, version)
-        for key in found:
-            self._store.delete(key)
-        return len(found)
-
-    @contextmanager
-    def _changing(self, image_id: str) -> Iterator[None]:
-        """One store or purge of an image at a time, as far as a lease can say so. Blocks for as long as one lasts."""
-        until = time.monotonic() + self._lease_seconds
-        while True:
-            with self._state.lease(image_id, f"changing {image_id}") as lease:
-                if lease.ours or time.monotonic() >= until:
-                    self._records.forget_recent()
-                    try:
-                        yield
-                    finally:
-                        self._records.forget_recent()
-                    return
-            time.sleep(_POLL)
 
     def _remember(self, record: Record, current: Record | Tombstone) -> None:
         if current.version > 1:
@@ -212,7 +154,7 @@ class Versions:
         """All six steps; returns the record, and what the image is then."""
         what_is, numbers = self._contents.what_is(image_id), self._contents.numbers(image_id)
         latest = what_is.version if what_is else 0
-        self._sweep(image_id, what_is, numbers)
+        self._purging.sweep(image_id, what_is, numbers)
         with self._claimed(image_id, max(latest, *numbers, 0) + 1) as version:
             record = self._record(image_id, version, prepared, source, private)
             self._put_objects(record, prepared)
@@ -222,7 +164,7 @@ class Versions:
         if version > latest + 1:
             current = self._current.settle(record)
         if isinstance(current, Tombstone):  # purged since, by somebody who could not see all of it
-            self._delete_version(image_id, version)
+            self._purging.delete_version(image_id, version)
         return record, current
 
     @contextmanager
@@ -237,7 +179,7 @@ class Versions:
                     yield version
                     return
             finally:
-                self._delete([claim])
+                self._purging.delete([claim])
             version += 1
 
     def _put_objects(self, record: Record, prepared: Prepared) -> None:
@@ -250,7 +192,7 @@ class Versions:
                 tried.append(key)
                 put(self._store, record, key, data, CONTENT_TYPES[format])
         except BaseException:
-            self._delete(reversed(tried))
+            self._purging.delete(reversed(tried))
             raise
 
     def _landed(self, record: Record) -> Record | Tombstone:
@@ -275,7 +217,7 @@ class Versions:
         more.
         """
         with suppress(StoreUnavailable):
-            self._delete_version(record.image_id, record.version)
+            self._purging.delete_version(record.image_id, record.version)
             if self._contents.what_is(record.image_id) == record:
                 nothing = Tombstone(image_id=record.image_id, version=0, purged_at="")
                 right, _ = self._current.right_now(nothing)
@@ -284,27 +226,11 @@ class Versions:
                 else:
                     self._current.put(keys.record(record.image_id), right)
 
-    def _sweep(self, image_id: str, what_is: Record | Tombstone | None, numbers: Iterable[int]) -> None:
-        """Delete what killed stores and purges have left, once it is certain that they are dead."""
-        latest = what_is.version if what_is else 0
-        for number in numbers:
-            if (number <= latest and isinstance(what_is, Tombstone)) or (
-                number > latest and self._contents.is_abandoned(image_id, number)
-            ):
-                self._delete_version(image_id, number)
-
     def _await(self, image_id: str, version: int) -> None:
         """Wait until nobody writes this version any more, or for as long as anybody should take for that."""
         until = time.monotonic() + _SETTLE_SECONDS
         while self._contents.is_claimed(image_id, version) and time.monotonic() < until:
             time.sleep(_POLL)
-
-    def _delete(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            try:
-                self._store.delete(key)
-            except StoreUnavailable:
-                logger.warning("the object %s is left; nothing refers to it", key)
 
     def _record(self, image_id: str, version: int, prepared: Prepared, source: str, private: bool) -> Record:
         return Record(

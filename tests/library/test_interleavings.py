@@ -22,7 +22,7 @@ from doubles import Taking
 from lazycrop import LazyCrop, LazyCropError
 from lazycrop.errors import StoreUnavailable
 from lazycrop.http.requests import Request
-from lazycrop.library import contents, versions
+from lazycrop.library import contents, purging, versions
 from lazycrop.model.keys import Key
 from lazycrop.model.records import Record, Tombstone, read
 from lazycrop.stores import MemoryStore
@@ -208,6 +208,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(versions, "time", clock)
     monkeypatch.setattr(contents, "time", clock)
+    monkeypatch.setattr(purging, "time", clock)
     monkeypatch.setattr("lazycrop.build.open_store", lambda settings: Guarded(settings.store, settings, threads=0))
     return clock
 

@@ -1,0 +1,107 @@
+"""Purging: what deletes the objects of images; see :mod:`lazycrop.library.versions` for who may see what meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from lazycrop.errors import BadRequest, StoreUnavailable
+from lazycrop.events import Purged
+from lazycrop.library.common import Common
+from lazycrop.library.contents import Contents
+from lazycrop.library.current import Current, now
+from lazycrop.model import keys
+from lazycrop.model.records import Record, Tombstone
+
+logger = logging.getLogger(__name__)
+
+_POLL = 0.05  # Seconds between two tries to be the only one who changes an image.
+
+
+class Purging:
+    """Deletes images, versions of them, and what failed stores have left."""
+
+    def __init__(self, common: Common, contents: Contents, current: Current, lease_seconds: float) -> None:
+        self._store, self._state, self._records = common.store, common.state, common.records
+        self._events = common.events
+        self._contents = contents
+        self._current = current
+        self._lease_seconds = lease_seconds
+
+    @contextmanager
+    def changing(self, image_id: str) -> Iterator[None]:
+        """One store or purge of an image at a time, as far as a lease can say so. Blocks for as long as one lasts."""
+        until = time.monotonic() + self._lease_seconds
+        while True:
+            with self._state.lease(image_id, f"changing {image_id}") as lease:
+                if lease.ours or time.monotonic() >= until:
+                    self._records.forget_recent()
+                    try:
+                        yield
+                    finally:
+                        self._records.forget_recent()
+                    return
+            time.sleep(_POLL)
+
+    def purge(self, image_id: str, version: int | None, forget: bool) -> int:
+        """Delete all of an image, or of one of its former versions; returns how many objects went. Blocks.
+
+        ``forget``: leave not even the number of its last version behind.
+        """
+        with self.changing(image_id):
+            objects = self._purge_all(image_id, forget) if version is None else self._purge_version(image_id, version)
+        self._events.tell(Purged(image_id, version, objects=objects))
+        return objects
+
+    def _purge_all(self, image_id: str, forget: bool) -> int:
+        what_is, numbers = self._contents.what_is(image_id), self._contents.numbers(image_id)
+        latest = what_is.version if what_is else 0
+        under_way = {number for number in numbers if number > latest and self._contents.is_claimed(image_id, number)}
+        last = max(latest, *(numbers - under_way), 0)
+        if not last:
+            return 0
+        stone = Tombstone(image_id=image_id, version=last, purged_at=now())
+        self._current.settle(stone)
+        self._state.remember_missing(image_id, None)
+        objects = sum(self.delete_version(image_id, number) for number in sorted(numbers) if number <= last)
+        self._current.settle(stone)  # A store that was late may have put its record over it.
+        if forget and not self._contents.numbers(image_id) and isinstance(self._contents.what_is(image_id), Tombstone):
+            self._store.delete(keys.record(image_id))
+        return objects
+
+    def _purge_version(self, image_id: str, version: int) -> int:
+        current = self._contents.what_is(image_id)
+        if isinstance(current, Record) and version == current.version:
+            raise BadRequest(
+                f"Version {version} of {image_id!r} is its current one; store another first, or purge the image."
+            )
+        return self.delete_version(image_id, version)
+
+    def sweep(self, image_id: str, what_is: Record | Tombstone | None, numbers: Iterable[int]) -> None:
+        """Delete what killed stores and purges have left, once it is certain that they are dead."""
+        latest = what_is.version if what_is else 0
+        for number in numbers:
+            if (number <= latest and isinstance(what_is, Tombstone)) or (
+                number > latest and self._contents.is_abandoned(image_id, number)
+            ):
+                self.delete_version(image_id, number)
+
+    def delete_version(self, image_id: str, version: int) -> int:
+        """Delete all objects of a version, its record first; returns how many others there were."""
+        if version > 1:
+            self._store.delete(keys.record(image_id, version))
+        self._store.delete(keys.record(image_id, version, private=True))
+        self._state.remember_missing(image_id, version)
+        found = self._contents.objects(image_id, version)
+        for key in found:
+            self._store.delete(key)
+        return len(found)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            try:
+                self._store.delete(key)
+            except StoreUnavailable:
+                logger.warning("the object %s is left; nothing refers to it", key)
