@@ -82,7 +82,10 @@ def _helper(name: str, last: LazyCropPlugin) -> Callable[..., str]:
     """
 
     def helper(*arguments: Any, **options: Any) -> str:
-        environ = getattr(request, "environ", None) or {}
+        try:
+            environ = request.environ or {}
+        except RuntimeError:  # This thread has never had a request.
+            environ = {}
         plugins = getattr(environ.get("bottle.app"), "plugins", [])
         images = next((plugin for plugin in plugins if isinstance(plugin, LazyCropPlugin)), last).images
         return Helpers(images, mount(environ, images.config.prefix)).helpers[name](*arguments, **options)
