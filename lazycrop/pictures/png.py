@@ -57,22 +57,19 @@ def _sorted(data: bytes, has_palette: bool, clock: Clock) -> tuple[list[tuple[in
     kept: list[tuple[int, int]] = []
     said: dict[bytes, bytes] = {}
     colours = 0
-    late = False
+    is_late = False
     for kind, start, end in _chunks(data, clock):
-        if kind == b"IDAT":
-            late = True
-        elif kind == b"IEND":
+        is_kept = kind in (b"IDAT", b"IEND") or not kept  # the first one is IHDR
+        is_late = is_late or kind == b"IDAT"
+        if kind == b"PLTE" and has_palette and not colours and not is_late:
+            colours, is_kept = (end - start - 12) // 3, True
+        elif kind in _WANTED and kind not in said and (not is_late or kind == b"eXIf") and _is_sound(data, start, end):
+            said[kind] = data[start + 8 : end - 4]
+            is_kept = kind == b"tRNS" and 0 < len(said[kind]) <= colours  # alphas; the tRNS of others is read by hand
+        if is_kept:
             kept.append((start, end))
+        if kind == b"IEND":
             break
-        elif kind == b"PLTE" and has_palette and not colours and not late:
-            colours = (end - start) // 3 - 4
-        elif kind != b"IHDR" or kept:
-            if kind in _WANTED and kind not in said and _is_sound(data, start, end) and (not late or kind == b"eXIf"):
-                said[kind] = data[start + 8 : end - 4]
-                if kind == b"tRNS" and has_palette and end - start - 12 <= colours:
-                    kept.append((start, end))
-            continue
-        kept.append((start, end))
     return kept, said
 
 
