@@ -58,6 +58,8 @@ _own = threading.local()
 
 def _resampled(image: Image.Image, size: tuple[int, int], box: Box, change: Change | None) -> Image.Image:
     """The result from top to bottom, a band at a time where it would take too much memory at once."""
+    if change is not None and 4 * image.width * image.height <= _MOST_COPIED:
+        image, change = change(image), None
     left, top, right, bottom = box
     height, scale = size[1], size[1] / (bottom - top)
     copies = change is not None or image.mode == "RGBA"
