@@ -76,10 +76,11 @@ class Service:
         shortcut = self._shortcuts.get(*url) if request.is_plain else None
         if shortcut is not None and shortcut.key is None:
             return Answer(shortcut.status, list(shortcut.headers))
-        with deadline(self._config.request_seconds), recorded() as seconds:
+        with deadline(self._config.request_seconds):
             if shortcut is not None and (ready := self._by_shortcut(shortcut)) is not None:
                 return ready
-            answer = self._answer_or_error(request)
+            with recorded() as seconds:
+                answer = self._answer_or_error(request)
         if request.is_plain:
             self._shortcuts.keep(shortcuts, url, answer)
         answer.explain(seconds)

@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from click.testing import CliRunner
 
+from lazycrop.cli import commands
 from lazycrop.errors import StoreUnavailable
 from lazycrop.stores.contract import StoreSettings
 from lazycrop.stores.s3 import S3Store
@@ -193,3 +195,19 @@ def test_a_list_that_goes_round_in_circles_is_an_error(server: Server) -> None:
     server.objects = {"cat/100x.jpg": b""}
     with pytest.raises(StoreUnavailable):
         [*store_of(server).list("cat/")]
+
+
+@pytest.mark.parametrize("kind", ["keeps", "refuses", "ignores"])
+def test_check_tells_what_the_server_does_with_conditions(
+    server: Server, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.always = (501, "NotImplemented") if kind == "refuses" else None
+    server.ignores_conditions = kind == "ignores"
+    place = {"STORE": "s3://pics/a", "S3_ENDPOINT_URL": f"http://{HOST}:{server.server_port}", "ANSWER": "stream"}
+    keys = {"S3_ACCESS_KEY": "lazykey", "S3_SECRET_KEY": "lazysecret", "S3_REGION": "us-east-1"}
+    for name, value in {**place, **keys, "SIZES": "any", "BROKER": "inline"}.items():
+        monkeypatch.setenv(f"LAZYCROP_{name}", value)
+    done = CliRunner().invoke(commands, ["check"])
+    said = next(line for line in done.output.splitlines() if "it leaves an object alone that must be new" in line)
+    assert said[0] == ("✓" if kind == "keeps" else "!")
+    assert not server.objects and done.exit_code == 0
