@@ -209,8 +209,9 @@ def valkey_is_idle(site: Site) -> bool:
     """No message waits, and none is being worked on."""
     import redis
 
-    with redis.Redis.from_url(site.images.config.broker) as client:
-        waiting = client.llen("dramatiq:lazycrop") + client.hlen("dramatiq:lazycrop.msgs")
+    queue = "lazycrop:lazycrop:lazycrop"  # Its namespace, and its own name.
+    with redis.Redis.from_url(site.images.config.queue.broker) as client:
+        waiting = client.llen(queue) + client.hlen(f"{queue}.msgs")
     return not waiting
 
 
