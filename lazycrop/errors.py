@@ -138,6 +138,12 @@ class StoreUnavailable(Unavailable):
     code = "store-unavailable"
 
 
+class SourceUnavailable(Unavailable):
+    """A source of images refused, failed or took too long."""
+
+    code = "source-unavailable"
+
+
 class Overloaded(Unavailable):
     """All render slots stayed taken for as long as a request may wait."""
 
