@@ -15,7 +15,7 @@ from lazycrop import settings
 from lazycrop.build import build
 from lazycrop.errors import BadRecord, BadRequest, LazyCropError, Unavailable, UnknownImage
 from lazycrop.http.answers import Answer
-from lazycrop.http.requests import Request
+from lazycrop.http.requests import Request, as_wsgi
 from lazycrop.library.jobs import STORE, Jobs
 from lazycrop.model import urls
 from lazycrop.model.derivatives import AUTO, Derivative
@@ -70,10 +70,11 @@ class LazyCrop:
     def answer(self, request: Request | str, **parts: Any) -> Answer:
         """The response to a request. Blocks for the store, for a render, for others who make the same picture.
 
-        ``request``: a :class:`~lazycrop.http.requests.Request`; or its path, with its other ``parts`` by name. Ends at
-        the latest when ``request_seconds`` are over. Raises nothing: an error is an answer too.
+        ``request``: a :class:`~lazycrop.http.requests.Request`; or its path as text, percent-decoded, with its other
+        ``parts`` by name. Ends at the latest when ``request_seconds`` are over. Raises nothing: an error is an answer
+        too.
         """
-        return self._service.answer(Request(request, **parts) if isinstance(request, str) else request)
+        return self._service.answer(Request(as_wsgi(request), **parts) if isinstance(request, str) else request)
 
     def store_origin(
         self,
@@ -86,10 +87,10 @@ class LazyCrop:
     ) -> Record:
         """Store an image; return its record when everything of it is stored. Blocks for as long as that takes.
 
-        ``image_id``: a text, or the number or UUID of a row. ``source``: an http(s) URL as a text; a file as a Path,
-        bytes, or a binary file object. ``bound``: the box in pixels that the origin is shrunk to. ``focal``: where the
-        subject is, (x, y) in per cent, or ``"auto"``. ``private``: only who has a signed URL gets anything of it; as
-        the setting says when None. An id that exists gets a new version.
+        ``image_id``: a text in any language, or the number or UUID of a row. ``source``: an http(s) URL as a text; a
+        file as a Path, bytes, or a binary file object. ``bound``: the box in pixels that the origin is shrunk to.
+        ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``. ``private``: only who has a signed URL gets
+        anything of it; as the setting says when None. An id that exists gets a new version.
 
         Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
         :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.

@@ -9,7 +9,6 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from typing import BinaryIO
-from urllib.parse import quote
 
 from lazycrop.access.decision import Snapped
 from lazycrop.build import Parts
@@ -94,10 +93,10 @@ class Service:
             raise MethodNotAllowed(
                 f"The method {request.method[:20]!r} is not allowed; images are read with GET and HEAD."
             )
-        asked = urls.parse(request.path, request.query, self._policy.presets)
+        asked = urls.parse(request.text, request.query, self._policy.presets)
         decision = self._access.decide(asked)
         if asked.moved is not None:
-            return answers.moved(self._mount(request.mount) + quote(asked.moved, "/@", "latin-1"), request.query)
+            return answers.moved(self._mount(request.mount) + asked.moved, request.query)
         if isinstance(decision, Snapped):
             return answers.elsewhere(self.location(decision.derivative, request.mount))
         with measure("lookup"):
@@ -274,7 +273,7 @@ class Service:
     ) -> str:
         """The URL's path and query; signed where policy does not list it, where it is to expire, or is private."""
         query = self._access.ticket(derivative, expires, private)
-        path = f"{self._mount(mount)}/{derivative.key}"
+        path = f"{self._mount(mount)}/{urls.quoted(derivative.key)}"
         return f"{path}?{query}" if query else path
 
     def _mount(self, mount: str | None) -> str:

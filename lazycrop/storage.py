@@ -31,7 +31,6 @@ from lazycrop.build import open_queue
 from lazycrop.concurrency.forks import Lock
 from lazycrop.errors import BadRequest, BadSize, ConfigurationError
 from lazycrop.http.answers import STATUS_LINES, Answer
-from lazycrop.http.requests import Request
 from lazycrop.images import LazyCrop
 from lazycrop.library.jobs import STORE
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES
@@ -142,9 +141,7 @@ class S3ImageStorage:
         if self._respond is None:
             raise ConfigurationError(f"Say configure_webengine(…) first, with one of {', '.join(_ENGINES)}.")
         size = _size(requested)
-        return self._respond(
-            self.images.answer(Request(f"/{self.image_id}/{size}.{self.ext}", redirect=not return_image))
-        )
+        return self._respond(self.images.answer(f"/{self.image_id}/{size}.{self.ext}", redirect=not return_image))
 
 
 def _format(ext: str) -> str:

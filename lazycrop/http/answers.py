@@ -10,6 +10,7 @@ from datetime import datetime
 from email.utils import format_datetime
 from http import HTTPStatus
 from typing import BinaryIO
+from urllib.parse import quote
 
 from lazycrop.errors import ConfigurationError, LazyCropError, MethodNotAllowed, Unavailable
 from lazycrop.model.derivatives import CONTENT_TYPES, IMMUTABLE
@@ -185,6 +186,7 @@ def elsewhere(location: str) -> Answer:
 
 def moved(path: str, query: str) -> Answer:
     """301 to the one spelling of the same URL. ``path``: absolute, as in :func:`elsewhere`."""
+    query = quote(query, "".join(map(chr, range(0x21, 0x7F))), "latin-1")  # What came unescaped is no ASCII, perhaps.
     headers = [("Location", f"{path}?{query}" if query else path), ("Content-Length", "0")]
     return Answer(301, [*headers, ("Cache-Control", "public, max-age=86400"), *_SECURITY])
 

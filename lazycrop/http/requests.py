@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from lazycrop.errors import BadRequest
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -42,10 +44,27 @@ class Request:
         )
 
     @property
+    def text(self) -> str:
+        """Its path as text, which it is in UTF-8. Raises :class:`~lazycrop.errors.BadRequest`."""
+        if self.path.isascii():
+            return self.path
+        try:
+            return self.path.encode("latin-1").decode()
+        except UnicodeError:
+            raise BadRequest(
+                f"The path {self.path[:80]!r} is no UTF-8; a URL has what is not ASCII in UTF-8, percent-encoded."
+            ) from None
+
+    @property
     def is_plain(self) -> bool:
         """A GET without conditions: what another client was answered is as good for this one."""
         plain = self.method == "GET" and self.redirect
         return plain and self.if_none_match is None and self.if_modified_since is None
+
+
+def as_wsgi(text: str) -> str:
+    """A path as WSGI has it: the bytes of its UTF-8, read as latin-1 (PEP 3333)."""
+    return text if text.isascii() else text.encode(errors="surrogatepass").decode("latin-1")
 
 
 def mount(environ: Mapping[str, Any], prefix: str = "") -> str:

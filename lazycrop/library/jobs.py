@@ -49,7 +49,7 @@ class Jobs:
         try:
             return self.queue.send(actor, derivative.to_message())
         except Exception:  # as above
-            logger.exception("the job %s for %s could not be queued", actor, derivative.key)
+            logger.exception("the job %s for %r could not be queued", actor, derivative.key)
             return False
 
     def close(self) -> None:

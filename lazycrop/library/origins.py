@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lazycrop.errors import MissingObject, UnknownImage
-from lazycrop.model import keys
+from lazycrop.model import keys, urls
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Size
 from lazycrop.pictures.render import best_source
@@ -56,7 +56,8 @@ class Origins:
     def url(self, record: Record) -> str:
         """Where the origin can be fetched: absolute where the store has a URL, else the path of the application's."""
         url = None if record.private else self._store.url(record.origin_key)
-        return url or f"{self._prefix}/{keys.origin(record.image_id, record.version, record.format)}"
+        key = keys.origin(record.image_id, record.version, record.format)
+        return url or f"{self._prefix}/{urls.quoted(key)}"
 
     def exists(self, image_id: str, version: int, private: bool) -> bool:
         """Is there an origin of this version, whatever the records say? Blocks for the store."""

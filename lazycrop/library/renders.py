@@ -71,7 +71,7 @@ class Renders:
             code = error.code if isinstance(error, LazyCropError) else type(error).__name__
             self._events.tell(Failed(record.image_id, record.version, derivative.key, code=code))
             raise
-        logger.info("rendered %s, %d bytes", derivative.key, len(rendered.data))
+        logger.info("rendered %r, %d bytes", derivative.key, len(rendered.data))
         seconds = time.perf_counter() - started
         told = Rendered(record.image_id, record.version, derivative.key, length=len(rendered.data), seconds=seconds)
         self._events.tell(told)

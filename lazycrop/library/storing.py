@@ -65,7 +65,7 @@ class Storing:
         if data is None and not self._store.exists(key):
             data = self._rendered(derivative, record)
         if data is not None and put(self._store, record, key, data, CONTENT_TYPES[derivative.format], new=True):
-            logger.info("stored %s, %d bytes", derivative.key, len(data))
+            logger.info("stored %r, %d bytes", derivative.key, len(data))
             self._events.tell(Stored(record.image_id, record.version, derivative.key, length=len(data)))
             return self._recipes[derivative.format]
         return self._records.recipe_of_stored(derivative, record)

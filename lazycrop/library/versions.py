@@ -204,7 +204,7 @@ class Versions:
             try:
                 what_is = self._contents.what_is(record.image_id)
             except StoreUnavailable as unknown:
-                logger.warning("whether %s was stored is not known: %s", record.origin_key, unknown)
+                logger.warning("whether %r was stored is not known: %s", record.origin_key, unknown)
                 raise error from None
             if what_is == record and isinstance(error, StoreUnavailable):
                 return record

@@ -21,6 +21,7 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 class Derivative:
     """One picture of one image: (image id, size, format, version).
 
+    ``image_id``: as :func:`~lazycrop.model.keys.check_image_id` takes it of a source's images; it is put into NFC.
     ``size``: None is the origin itself. ``format``: a key of CONTENT_TYPES, or ``auto`` until one is chosen.
     ``version``: None is whichever version is current.
     """
@@ -31,7 +32,7 @@ class Derivative:
     version: int | None = None
 
     def __post_init__(self) -> None:
-        check_image_id(self.image_id)
+        object.__setattr__(self, "image_id", check_image_id(self.image_id, is_adopted=True))
         if self.format not in CONTENT_TYPES and self.format != AUTO:
             allowed = ", ".join([*CONTENT_TYPES, AUTO])
             raise BadRequest(f"The format {self.format[:40]!r} is unknown; the formats are {allowed}.")

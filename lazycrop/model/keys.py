@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from lazycrop.errors import BadImageId
@@ -36,18 +38,30 @@ PRIVATE = "-private/"
 """Where all that nobody may read without a signature is: what a bucket's policy has to name."""
 
 _RECORD = "image.json"
-_CLAIM = "-claim-"  # No segment of an image id begins with a hyphen.
+_CLAIM = "-claim-"
+
+_LONGEST = 200
+_MOST_DECOMPOSED = 4  # characters for one of NFC (Unicode Standard Annex 15, 9)
+
+# What no name has: control characters and line separators, which forge lines of a log and end a header; halves of
+# characters, which are no UTF-8; what Unicode says is no character, which the XML of S3 cannot hold; and what separates
+# names, somewhere. Signs that turn the direction of a text are in real names, of files in Hebrew above all: to refuse
+# them would help nobody, since an id is escaped wherever it is shown.
+_NO_CHARACTERS = "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
+_SEGMENT = rf"(?!\.)[^\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef{_NO_CHARACTERS}/\\]+"
+_IMAGE_ID = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
 
 _EXTENSION = rf"\.(?:{'|'.join(CONTENT_TYPES)}|{AUTO})"
-_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 # Names that mean something else below an image: its versions, its objects, and anything like a size.
 _RESERVED = re.compile(
-    rf"v[0-9]+|image\.json|(?:origin|mezzanine-[0-9]+){_EXTENSION}|[0-9]*x[0-9]+.*|[0-9]+x(?:[-@.].*)?", re.ASCII
+    rf"v[0-9]+|image\.json|{_CLAIM}[0-9a-f]+|(?:origin|mezzanine-[0-9]+){_EXTENSION}"
+    r"|[0-9]*x[0-9]+[\w@.-]*|[0-9]+x(?:[-@.][\w@.-]*)?",
+    re.ASCII,
 )
 _VERSION = re.compile(r"v([2-9]|[1-9][0-9]{1,8})", re.ASCII)
 _NAME = re.compile(
     rf"(?P<record>image\.json)|(?P<claim>{_CLAIM}[0-9a-f]+)"
-    r"|(?P<origin>origin)\.(?P<of>[a-z]+)|(?P<mezzanine>mezzanine-[0-9]+)\.[a-z]+|(?P<size>[0-9x][^/]*)\.[a-z]+",
+    r"|(?P<origin>origin)\.(?P<of>[a-z]+)|(?P<mezzanine>mezzanine-[0-9]+)\.[a-z]+|(?P<size>[0-9x][\w@-]*)\.[a-z]+",
     re.ASCII,
 )
 
@@ -56,33 +70,55 @@ ImageId = str | int | UUID
 """An image id as users give it."""
 
 
-def check_image_id(image_id: str) -> str:
-    """Return ``image_id`` as it is, or raise :class:`~lazycrop.errors.BadImageId`.
+def composed(name: str) -> str:
+    """The name in the one form of Unicode that ids have, NFC. Old Macs take names apart, and keyboards do."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
-    One or more segments of ``[A-Za-z0-9_][A-Za-z0-9_.-]*`` joined by ``/``, 200 characters at most; no segment
-    is a version (``v2``), looks like a size (``200x100.jpg``) or is named as an object below an image is.
+
+@lru_cache(maxsize=1024)  # One request checks its id five times.
+def check_image_id(image_id: str, *, is_adopted: bool = False) -> str:
+    """The id in NFC; one that is malformed or reserved raises :class:`~lazycrop.errors.BadImageId`.
+
+    One or more names joined by ``/``, 200 characters at most, each a name that a file may have: no control character,
+    no ``\\``, no dot at its beginning.
+
+    None is a version (``v2``), looks like a size (``200x100.jpg``) or is named as an object below an image is, so that
+    nobody takes one for the other. ``is_adopted``: the id of an image of a source, whose files have such names. Then
+    all is allowed that can be told apart. An object's name is always the last one of a key or URL and an id never is,
+    so these are no trouble; what cannot be told apart is refused of all ids: ``a/v2`` is the second version of ``a``
+    (but ``v2`` alone is nobody's version, nor is ``a/v2/b``), and below ``-private/`` are the private images.
     """
-    if len(image_id) > 200:
-        raise BadImageId(f"The image id {image_id[:40]!r}… has {len(image_id)} characters; 200 are allowed.")
-    for segment in image_id.split("/"):
-        if not _SEGMENT.fullmatch(segment):
-            raise BadImageId(
-                f"The image id {image_id!r} is malformed; it is one or more segments joined by '/', each of letters, "
-                "digits, '_', '.' and '-', the first character a letter, digit or '_'."
-            )
-        if _RESERVED.fullmatch(segment):
-            raise BadImageId(f"The image id {image_id!r} uses the reserved name {segment!r}; choose another one.")
-    return image_id
+    # Nothing that is longer can be within the limit in NFC; to compose very long texts takes time.
+    if len(image_id) > _LONGEST * _MOST_DECOMPOSED or len(text := composed(image_id)) > _LONGEST:
+        raise BadImageId(f"The image id {image_id[:40]!r}… has {len(image_id)} characters; {_LONGEST} are allowed.")
+    if not _IMAGE_ID.fullmatch(text):
+        raise BadImageId(
+            f"The image id {text!r} is malformed; it is one or more names joined by '/', of any characters but control "
+            "characters, line separators, backslashes and what is no UTF-8, and none beginning with a dot."
+        )
+    if (reserved := _reserved(text, is_adopted)) is not None:
+        raise BadImageId(f"The image id {text!r} uses the reserved name {reserved!r}; choose another one.")
+    return text
 
 
-def read_image_id(image_id: object) -> str:
-    """An image id as users have it: a text, or the number or UUID of a row.
+def _reserved(image_id: str, is_adopted: bool) -> str | None:
+    """The first name in it that has another meaning."""
+    names = image_id.split("/")
+    if f"{names[0].lower()}/" == PRIVATE:  # Also in capitals: there are folders that take both for one.
+        return names[0]
+    if is_adopted:
+        return names[-1] if split_version(image_id)[1] else None
+    return next((name for name in names if _RESERVED.fullmatch(name)), None)
+
+
+def read_image_id(image_id: object, *, is_adopted: bool = False) -> str:
+    """An image id as users have it: a text, or the number or UUID of a row; see :func:`check_image_id`.
 
     Raises :class:`~lazycrop.errors.BadImageId`.
     """
     if isinstance(image_id, bool) or not isinstance(image_id, str | int | UUID):
         raise BadImageId(f"The image id is {_a(image_id)}; it is a text, a whole number or a UUID.")
-    return check_image_id(str(image_id))
+    return check_image_id(str(image_id), is_adopted=is_adopted)
 
 
 def _a(value: object) -> str:
@@ -133,19 +169,22 @@ class Key:
         """The reverse of the functions above; None for what is none of ours."""
         private = text.startswith(PRIVATE)
         place, _, name = text.removeprefix(PRIVATE).rpartition("/")
-        image_id, _, last = place.rpartition("/")
-        version = version_of(last) if image_id else None
-        if version is None:
-            image_id, version = place, 1
+        image_id, version = split_version(place)
         match = _NAME.fullmatch(name)
         try:
-            check_image_id(image_id)
+            if match is None or check_image_id(image_id, is_adopted=True) != image_id:
+                return None
         except BadImageId:
             return None
-        kind = (
-            next((kind for kind, found in match.groupdict().items() if found and kind != "of"), None) if match else None
-        )
-        return cls(image_id, version, kind, name, private) if kind else None
+        kind = next(kind for kind, found in match.groupdict().items() if found and kind != "of")
+        return cls(image_id, version or 1, kind, name, private)
+
+
+def split_version(place: str) -> tuple[str, int | None]:
+    """The image id and the version of ``<image id>/v2``; None where no version is said."""
+    image_id, _, last = place.rpartition("/")
+    version = version_of(last) if image_id else None
+    return (place, None) if version is None else (image_id, version)
 
 
 def version_of(folder_name: str) -> int | None:

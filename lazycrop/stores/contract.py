@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, runtime_checkable
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from lazycrop.errors import ConfigurationError, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
+from lazycrop.model.urls import quoted
 from lazycrop.options import option, shown
 
 
@@ -69,7 +70,7 @@ class Opened:
 
 
 class Store(Protocol):
-    """What the rest of lazycrop asks of a store. Keys are like ``cat/v2/200x100.jpg``.
+    """What the rest of lazycrop asks of a store. Keys are like ``cat/v2/200x100.jpg``, text of any language in NFC.
 
     Every method may raise :class:`~lazycrop.errors.StoreUnavailable`; an object is visible whole or not at all.
 
@@ -159,7 +160,7 @@ def _has_port(url: str) -> bool:
 
 
 def object_url(public_url: str, key: str) -> str:
-    return public_url + quote(key, safe="/@")
+    return public_url + quoted(key)
 
 
 def unavailable(action: str, key: str, reason: object) -> StoreUnavailable:

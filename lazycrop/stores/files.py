@@ -6,8 +6,9 @@ import errno
 import hashlib
 import os
 import time
-import unicodedata
 from contextlib import suppress
+
+from lazycrop.model.keys import composed
 
 _NOT_THERE = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 """What file systems answer to what they cannot do: exFAT, SMB, vboxsf and those of FUSE, each something else."""
@@ -104,11 +105,6 @@ def sync(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in _NOT_THERE:
             raise
-
-
-def composed(name: str) -> str:
-    """The name in the form that image ids have; the file system of old Macs takes it apart."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def ignores_case(folder: str) -> bool | None:

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
-from lazycrop.errors import BadRequest, MissingObject
+from lazycrop.errors import BadImageId, BadRequest, MissingObject
 from lazycrop.model.derivatives import IMMUTABLE
+from lazycrop.model.keys import composed
 from lazycrop.stores.contract import Opened, checked_url, object_url, unavailable
-from lazycrop.stores.files import TEMPORARY, composed, ignores_case, link, remove_leftovers, rename, sync, sync_folder
+from lazycrop.stores.files import TEMPORARY, ignores_case, link, remove_leftovers, rename, sync, sync_folder
 
-_NO_NAMES = (errno.ENAMETOOLONG, errno.EILSEQ)
+_NO_NAMES = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # EINVAL: to exFAT and SMB, for one with ? or :
+_IN_THE_WAY = (NotADirectoryError, IsADirectoryError, FileExistsError)
 _WAYS = 10_000  # Folders that are remembered to have no symbolic link on the way.
 
 
@@ -121,7 +123,7 @@ class FolderStore:
             path = self._path(folder.removesuffix("/"), missing=True) if folder else self.path
             with os.scandir(path) as entries:
                 for entry in entries:
-                    name = composed(entry.name) if self._ignores_case else entry.name
+                    name = composed(entry.name)  # HFS+ takes them apart.
                     if name.startswith("."):
                         continue
                     if entry.is_dir(follow_symlinks=False):
@@ -155,7 +157,7 @@ class FolderStore:
         if self._ignores_case is not False and self._is_spelled_otherwise(path):
             if reading or missing:
                 raise MissingObject("The store has no such object.")
-            raise BadRequest(
+            raise BadImageId(
                 f"The key {key[:80]!r} differs from one that is there in upper and lower case only, which the folder "
                 "of the store ignores; take another image id."
             )
@@ -200,11 +202,18 @@ class FolderStore:
     def _failures(self, action: str, key: str) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            if action != "put" and isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        except (OSError, UnicodeEncodeError) as error:  # The latter where the names of files are in no UTF-8.
+            no_name = isinstance(error, UnicodeEncodeError) or error.errno in _NO_NAMES
+            if action != "put" and (no_name or isinstance(error, (FileNotFoundError, *_IN_THE_WAY))):
                 raise MissingObject("The store has no such object.") from None
-            if error.errno in _NO_NAMES:
-                if action != "put":
-                    raise MissingObject("The store has no such object.") from None
-                raise BadRequest(f"The key {key[:80]!r} has names that the store's folder cannot have.") from None
+            if action == "put" and isinstance(error, _IN_THE_WAY) and os.path.isdir(self.path):
+                raise BadImageId(
+                    f"The key {key[:80]!r} has a name in a folder that an object of another image has already, which "
+                    "folders do not have twice; choose another image id."
+                ) from None
+            if no_name:
+                raise BadImageId(
+                    f"The key {key[:80]!r} has a name that the folder of the store cannot have: most can have names of "
+                    "255 bytes, some not every character. Choose another image id."
+                ) from None
             raise unavailable(action, key, error) from error

@@ -129,8 +129,8 @@ def test_64_clients_ask_two_processes_for_one_new_size(start: Start, valkey: Val
     assert len(pictures) == 1
     redirect = site.redirect("/cat/1600x1200.jpg")
     assert get(redirect.headers["location"]).body == pictures.pop()
-    assert len(site.logged("rendered cat/1600x1200.jpg")) == 1
-    assert len(site.logged("stored cat/1600x1200.jpg")) == 1
+    assert len(site.logged("rendered 'cat/1600x1200.jpg'")) == 1
+    assert len(site.logged("stored 'cat/1600x1200.jpg'")) == 1
 
 
 @pytest.mark.parametrize("broker", ["valkey", "rabbitmq"])
