@@ -64,10 +64,10 @@ class FolderStore:
         new: bool = False,
         private: bool = False,
     ) -> bool:
-        path = self._path(key)
-        folder = os.path.dirname(path)
-        temporary = os.path.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}")
         with self._failures("put", key):
+            path = self._path(key)
+            folder = os.path.dirname(path)
+            temporary = os.path.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}")
             try:
                 with self._create(temporary) as file:
                     file.write(data)

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from lazycrop.errors import BadRequest, MissingObject, StoreUnavailable
+from lazycrop.errors import BadImageId, BadRequest, MissingObject, StoreUnavailable
 from lazycrop.stores.folder import FolderStore
 from lazycrop.testing import check_store
 from servers import ROOT, eventually
 
 FILE_SYSTEM = '''
 """A folder again, through FUSE, that lacks what its mode says."""
-import errno, os, sys
+import errno, os, sys, unicodedata
 from fuse import FUSE, FuseOSError, Operations
 
 mode, root, mount = sys.argv[1:]
@@ -28,6 +28,8 @@ mode, root, mount = sys.argv[1:]
 
 class Again(Operations):
     def at(self, path):
+        if mode == "takes names apart":
+            return root + unicodedata.normalize("NFD", path)
         if mode != "ignores case":
             return root + path
         here = root
@@ -97,7 +99,7 @@ def mounted(mode: str, folder: Path) -> Iterator[Path]:
                 server.kill()
 
 
-@pytest.mark.parametrize("mode", ["no links", "no fsync of folders", "no fsync", "ignores case"])
+@pytest.mark.parametrize("mode", ["no links", "no fsync of folders", "no fsync", "ignores case", "takes names apart"])
 def test_a_folder_on_a_file_system_that_can_do_less_keeps_the_contract(mode: str, tmp_path: Path) -> None:
     with mounted(mode, tmp_path) as images:
         check_store(FolderStore(images))
@@ -122,6 +124,24 @@ def test_where_case_is_ignored_a_picture_is_never_anothers(tmp_path: Path) -> No
             assert [*store.list("Cat/")] == []
             assert store.get("cat/image.json", 100) == b"cat"
             assert store.put("dog/image.json", b"dog", "application/json")
+
+
+def test_where_names_are_taken_apart_they_are_listed_as_they_were_put(tmp_path: Path) -> None:
+    with mounted("takes names apart", tmp_path) as images:
+        store = FolderStore(images)
+        keys = [f"{name}/v2/image.json" for name in ("Größe 1.jpg", "한글", "Ệ", "й")]
+        for key in keys:
+            assert store.put(key, key.encode(), "application/json", new=True)
+            assert not store.put(key, b"again", "application/json", new=True)
+        assert not [name for name in os.listdir(images) if name in str(keys)], "they are other texts on the disk"
+        for one in (store, FolderStore(images)):
+            assert sorted(one.list("")) == sorted(f"{key.partition('/')[0]}/" for key in keys)
+            for key in keys:
+                assert [*one.list(key.removesuffix("image.json"))] == [key]
+                assert one.get(key, 100) == key.encode()
+        for key in keys:
+            store.delete(key)
+        assert [*images.iterdir()] == []
 
 
 def test_where_case_counts_it_is_found_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,6 +233,59 @@ def test_a_name_that_is_too_long_is_missing_and_cannot_be_put(key: str, tmp_path
     store.delete(key)
     assert [*store.list(f"{key}/")] == []
     for new in (True, False):
-        with pytest.raises(BadRequest):
+        with pytest.raises(BadImageId, match="255 bytes"):
             store.put(key, b"picture", "image/jpeg", new=new)
     assert [*tmp_path.rglob("*.jpg")] == []
+
+
+@pytest.mark.parametrize("key", ["cat/a?b/image.json", "cat/a:b/image.json"])
+def test_a_character_that_the_folder_refuses_is_a_sentence(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "makedirs", refuse(errno.EINVAL))  # as exFAT does
+    store = FolderStore(tmp_path)
+    with pytest.raises(BadImageId, match="not every character"):
+        store.put(key, b"picture", "image/jpeg")
+    assert not store.exists(key)
+
+
+ASCII_ONLY = """
+import sys
+from lazycrop.errors import BadImageId
+from lazycrop.stores.folder import FolderStore
+
+assert sys.getfilesystemencoding() == "ascii"
+store, key = FolderStore(sys.argv[1]), chr(0x1F408) + "/1x1.jpg"
+assert not store.exists(key) and [*store.list(key)] == []
+store.delete(key)
+try:
+    store.put(key, b"", "image/jpeg")
+except BadImageId as error:
+    print(error)
+"""
+
+
+def test_where_names_of_files_are_no_utf_8_an_emoji_is_a_sentence(tmp_path: Path) -> None:
+    environment = {"PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", ASCII_ONLY, str(tmp_path)]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, timeout=60, check=False)
+    assert b"not every character" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("there", "key"), [("cat/200x.jpg", "cat/200x.jpg/200x.jpg"), ("cat/200x.jpg/200x.jpg", "cat/200x.jpg")]
+)
+def test_a_name_that_an_object_of_another_image_has_is_a_sentence(there: str, key: str, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.put(there, b"there", "image/jpeg")
+    for new in (True, False):
+        with pytest.raises(BadImageId, match="another image has already"):
+            store.put(key, b"picture", "image/jpeg", new=new)
+    assert store.get(there, 100) == b"there"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["200x.jpg"]
+
+
+def test_a_store_that_is_a_file_is_not_available(tmp_path: Path) -> None:
+    (tmp_path / "images").write_bytes(b"")
+    with pytest.raises(StoreUnavailable):
+        FolderStore(tmp_path / "images").put("cat/200x.jpg", b"picture", "image/jpeg")
