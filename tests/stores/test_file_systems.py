@@ -261,7 +261,7 @@ store.delete(key)
 try:
     store.put(key, b"", "image/jpeg")
 except BadImageId as error:
-    print(error)
+    print(ascii(str(error)))
 """
 
 
