@@ -41,7 +41,7 @@ class BadSize(BadRequest):
 
 
 class BadImageId(BadRequest):
-    """An image id is outside its alphabet, too long, or uses a reserved name."""
+    """An image id is malformed, too long, or uses a reserved name; or the store cannot have it."""
 
     code = "bad-image-id"
 

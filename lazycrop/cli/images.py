@@ -13,6 +13,7 @@ import click
 from lazycrop.cli.options import Settings, command
 from lazycrop.errors import BadRequest, LazyCropError, UnsupportedImage
 from lazycrop.images import LazyCrop
+from lazycrop.model.keys import composed
 from lazycrop.queues.contract import EMBEDDED, INLINE
 
 _LISTS = (".tsv", ".txt")
@@ -55,7 +56,7 @@ def store(settings: Settings, arguments: tuple[str, ...], bound: str, focal: Any
     def store_one(image_id: str, source: str) -> str | None:
         if not source:
             raise BadRequest("A line is an image id, a tab, and the URL or the path of an image.")
-        if image_id in seen:
+        if composed(image_id) in seen:
             raise BadRequest(f"{source!r} would replace another image of the same id; give it an id of its own.")
         try:
             images.store_origin(below + image_id, _url_or_path(source), bound, focal=focal)
@@ -63,7 +64,7 @@ def store(settings: Settings, arguments: tuple[str, ...], bound: str, focal: Any
             if _is_named_as_image(source):
                 raise
             return "no image"
-        seen.add(image_id)
+        seen.add(composed(image_id))
         return None
 
     _each("Storing", many, store_one)
@@ -108,14 +109,20 @@ def _each(
     with click.progressbar(items, label=f"{doing} {len(items)}", file=sys.stderr) as progress:
         for name, value in progress:
             try:
-                idle += [f"{value}: {why}" for why in [do(name, value)] if why is not None]
+                idle += [f"{_shown(value)}: {why}" for why in [do(name, value)] if why is not None]
             except LazyCropError as error:
-                failures.append(f"{name}: {error}")
+                failures.append(f"{_shown(name)}: {error}")
     click.echo(f"{len(items) - len(failures) - len(idle)} of {len(items)} {done}.")
     if idle:
         click.echo("\n".join([f"{len(idle)} left out:", *idle]))
     if failures:
         sys.exit("\n".join(["These failed:", *failures]))
+
+
+def _shown(name: str) -> str:
+    """A name as it can be printed; those of files may be no text, and may be commands to a terminal."""
+    text = name if name.isprintable() else repr(name)
+    return text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
 
 
 @command(shows=("format", "prefix"))

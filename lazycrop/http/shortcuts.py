@@ -17,7 +17,7 @@ from lazycrop.options import option
 
 Headers = Sequence[tuple[str, str]]
 
-_LONGEST = 500  # Characters of a URL; a signed one has 300 at most, and a client may make them longer for nothing.
+_LONGEST = 1_000  # Characters of a URL; a signed one has fewer, and a client may make them longer for nothing.
 
 
 @dataclass(frozen=True, kw_only=True)

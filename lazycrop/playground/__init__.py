@@ -27,6 +27,7 @@ from lazycrop.errors import (
 from lazycrop.http import answers
 from lazycrop.http.answers import Answer
 from lazycrop.http.negotiation import named_formats
+from lazycrop.http.requests import Request
 from lazycrop.images import LazyCrop
 from lazycrop.model.records import Record
 from lazycrop.wsgi import Middleware, send
@@ -120,7 +121,7 @@ class _Demo:
         if method in answers.METHODS and path == "/acceptance.svg":
             return _acceptance(environ.get("HTTP_ACCEPT", ""))
         if method in answers.METHODS and path.startswith("/images/"):
-            return _described(self._images.record(path.removeprefix("/images/")))
+            return _described(self._images.record(Request(path).text.removeprefix("/images/")))
         if method == "POST" and path == "/images":
             source = self._source(environ)
             return _described(self._images.store_origin(f"upload-{secrets.token_hex(4)}", source, focal="auto"))

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import unicodedata
 import urllib.error
 import urllib.request
 from contextlib import closing
@@ -101,14 +102,42 @@ def test_a_folder_is_stored_under_the_names_of_its_files(tmp_path: Path) -> None
 def test_bad_images_are_listed_at_the_end_and_the_others_are_stored(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     good = photo("Fossa").read_bytes()
-    for name, data in {"a.jpg": b"no image", "b.jpg": good, "b.png": good, "c d.jpg": good, "e.jpg": good}.items():
+    for name, data in {"a.jpg": b"no image", "b.jpg": good, "b.png": good, "e.jpg": good, "v2.jpg": good}.items():
         (tmp_path / "photos" / name).write_bytes(data)
     done = lazycrop(tmp_path, "store", "animals", "photos")
     assert done.returncode == 1
     assert "2 of 5 done" in done.stdout
-    assert [line.partition(":")[0] for line in done.stderr.splitlines()[-3:]] == ["a", "b", "c d"]
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()[-3:]] == ["a", "b", "v2"]
     assert names(tmp_path / "images/animals") == {"b", "e"}
     assert "v2" not in names(tmp_path / "images/animals/b")
+
+
+def test_names_of_files_in_any_language_are_image_ids(tmp_path: Path) -> None:
+    (tmp_path / "photos/Größe 2024").mkdir(parents=True)
+    good = photo("Fossa").read_bytes()
+    for name in ("Größe 2024/Кот 1.jpg", "100% #1+.jpg", unicodedata.normalize("NFD", "für.jpg"), "猫.jpg"):
+        (tmp_path / "photos" / name).write_bytes(good)
+    assert "4 of 4 done" in succeeds(tmp_path, "store", "photos")
+    assert names(tmp_path / "images") == {"Größe 2024", "100% #1+", "für", "猫"}
+    assert names(tmp_path / "images/Größe 2024") == {"Кот 1"}
+    url = succeeds(tmp_path, "url", "Größe 2024/Кот 1", "200x100", "--sizes", "any")
+    assert url == "/img/Gr%C3%B6%C3%9Fe%202024/%D0%9A%D0%BE%D1%82%201/200x100.jpg\n"
+
+
+def test_names_that_are_no_ids_are_listed_as_they_can_be_printed(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    good = photo("Fossa").read_bytes()
+    taken_apart = unicodedata.normalize("NFD", "für")
+    for name in (b"caf\xe9.jpg", b"\x1b[2J.jpg", taken_apart.encode() + b".jpg", "für.jpg".encode()):
+        (tmp_path / "photos" / os.fsdecode(name)).write_bytes(good)
+    (tmp_path / "photos" / "hinweis für später.txt").write_bytes(b"not an image")
+    done = lazycrop(tmp_path, "store", "photos", encoding="ascii")
+    assert done.returncode == 1 and "1 of 5 done" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr and "hinweis f\\xfcr" in done.stdout
+    failed = done.stderr.splitlines()[-3:]
+    assert any(r"'caf\udce9' is malformed" in line and "no UTF-8" in line for line in failed)
+    assert any(r"'\x1b[2J' is malformed" in line for line in failed)
+    assert any("would replace another image of the same id" in line for line in failed)
 
 
 @pytest.mark.parametrize("source", ["list.tsv", "-"])
