@@ -22,7 +22,7 @@ TITLE = "<!doctype html><meta charset=utf-8><title>Pictures</title><body style='
 CALLS = (
     "lazycrop_img('cat', '400x300-cover', alt='A \"cat\" & <co>', class_='photo')",
     "lazycrop_img('cat', 'x200', widths=[320, 640, 1280], sizes='320px', loading='eager')",
-    "lazycrop_picture('users/42/avatar', '200x', placeholder=False)",
+    "lazycrop_picture('Größe, 1 %20/Кот', '200x', placeholder=False)",
     "lazycrop_img('gone', '100x50', alt='gone')",
 )
 END = "<p>Text below.</p>\n"
@@ -162,7 +162,7 @@ def django_app(settings: Settings) -> WSGIApplication:
     calls = (
         """{% lazycrop "img" "cat" "400x300-cover" alt='A "cat" & <co>' class_="photo" %}""",
         """{% lazycrop "img" "cat" "x200" widths=widths sizes="320px" loading="eager" %}""",
-        """{% lazycrop "picture" "users/42/avatar" "200x" placeholder=False %}""",
+        """{% lazycrop "picture" "Größe, 1 %20/Кот" "200x" placeholder=False %}""",
         """{% lazycrop "img" "gone" "100x50" alt="gone" %}""",
     )
     engine = Engine()

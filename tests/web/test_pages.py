@@ -37,7 +37,7 @@ def settings(tmp_path: Path) -> dict[str, Any]:
     """A cat that is wide, an avatar that is high, and all sizes of the page, also at two pixels per CSS pixel."""
     images = LazyCrop(store=tmp_path / "images")
     images.store_origin("cat", photo("Fossa"))
-    images.store_origin("users/42/avatar", photo("Wine"))
+    images.store_origin("Größe, 1 %20/Кот", photo("Wine"))
     sizes = ["400x300-cover", "320x", "640x", "1280x", "200x", "x200"]
     return {
         "store": str(tmp_path / "images"),
@@ -88,7 +88,7 @@ def test_the_browser_takes_the_right_picture_and_nothing_moves(
     assert [picture["source"] for picture in pictures] == [
         f"{url}/img/cat/400x300-cover{dense}.auto",
         f"{url}/img/cat/{320 * density}x.auto",
-        f"{url}/img/users/42/avatar/200x{dense}.webp",
+        f"{url}/img/Gr%C3%B6%C3%9Fe%2C%201%20%2520/%D0%9A%D0%BE%D1%82/200x{dense}.webp",
         NONE,
     ]
     assert [picture["natural"] for picture in pictures[:3]] == [[400, 300], [320, 180], [200, 300]]
@@ -119,7 +119,7 @@ def test_a_browser_follows_the_redirect_to_the_store(
     settings |= {"store": s3_base.store, "s3_endpoint_url": s3.endpoint, "broker": "inline", **keys}
     images = LazyCrop(**settings)
     images.store_origin("cat", photo("Fossa"))
-    images.store_origin("users/42/avatar", photo("Wine"))
+    images.store_origin("Größe, 1 %20/Кот", photo("Wine"))
     with serving(APPLICATIONS["flask"](settings)) as url:
         for final in (url, s3.endpoint):  # What is made is answered; what is stored is redirected to.
             fetched: list[str] = []
