@@ -192,11 +192,14 @@ class FolderStore:
                     raise
 
     def _prune(self, folder: str) -> None:
-        """Remove the folder and those above it as long as they are empty."""
-        with suppress(OSError):
-            while folder != self.path:
+        """Remove the folder and those above it as long as they are empty, or not even there."""
+        while folder != self.path:
+            try:
                 os.rmdir(folder)
-                folder = os.path.dirname(folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, *_NO_NAMES):
+                    return
+            folder = os.path.dirname(folder)
 
     @contextmanager
     def _failures(self, action: str, key: str) -> Iterator[None]:

@@ -150,7 +150,16 @@ def _url_is_below_the_public_url(store: Store, folder: str) -> None:
     _expect(store.public_url.startswith(("https://", "http://")), "public_url is absolute")
     _expect(store.public_url.endswith("/"), "public_url ends in '/'")
     _expect(store.url(f"{folder}200x.jpg") == f"{store.public_url}{folder}200x.jpg", "url is public_url and the key")
-    _expect(store.url("a b?.jpg") == f"{store.public_url}a%20b%3F.jpg", "url is percent-quoted")
+    for key, quoted in {"a b?.jpg": "a%20b%3F.jpg", "é%,+.jpg": "%C3%A9%25%2C%2B.jpg"}.items():
+        _expect(store.url(key) == f"{store.public_url}{quoted}", "url is percent-quoted")
+
+
+def _keys_are_text_of_any_language(store: Store, folder: str) -> None:
+    for name in ("Größe 1", "猫", "🐈", "100% #1+", "a;b,c&d?"):
+        key, promise = f"{folder}{name}/200x.jpg", f"a key is text of any language, such as {name!r}"
+        store.put(key, name.encode(), _TEXT)
+        _expect(f"{folder}{name}/" in [*store.list(folder)] and [*store.list(f"{folder}{name}/")] == [key], promise)
+        _expect(store.exists(key) and store.get(key, _LIMIT) == name.encode(), promise)
 
 
 def _error(call: Callable[[], object]) -> Exception | None:
@@ -171,6 +180,7 @@ _STORE_PROMISES = (
     _list_shows_one_level,
     _what_is_deleted_is_gone,
     _url_is_below_the_public_url,
+    _keys_are_text_of_any_language,
 )
 
 

@@ -306,7 +306,7 @@ def test_other_methods_are_405(sites: Sites, method: str) -> None:
         ("/%E2%80%A8/200x100.jpg", 400),
         ("/%C2%85/200x100.jpg", 400),
         ("/-private/cat/200x100.jpg", 400),
-        ("/" + "%CC%81" * 801 + "/200x100.jpg", 400),
+        ("/" + "%CC%81" * 201 + "/200x100.jpg", 400),
         ("/k%C3%A4tzchen/200x100.jpg", 404),
         ("/%F0%9F%90%88%F0%9F%90%88/200x100.jpg", 404),
         ("/%252e%252e/cat/200x100.jpg", 404),
