@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lazycrop.caches.contract import KeyValue
     from lazycrop.model.sizes import Asks
     from lazycrop.queues.contract import Broker, Queue
+    from lazycrop.sources.contract import Source
     from lazycrop.stores.contract import Store
 
 

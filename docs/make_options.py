@@ -20,9 +20,10 @@ Every option can be a keyword of ``LazyCrop(…)``; a key ``lazycrop.<name>`` of
 line ``<name> = …`` under ``[lazycrop]`` of an ini file of lazycrop's own; ``LAZYCROP_<NAME>`` in the environment or in
 a Flask application's configuration; and a flag of the command line, with hyphens: ``--public-url``. In a section of
 paste's ini file the name stands alone. As a text, a list has its items on lines of their own, or on one line apart by
-blanks or commas (a ``secret`` on lines only); a mapping is a list of ``name=value``; and ``none`` is the empty one of
-both, and an option that is not set. In an ini file of lazycrop's own a ``%`` stands for itself, but for ``%(here)s``,
-the file's folder. An unknown name is refused with the nearest one that exists, a bad value with what it may be.
+blanks or commas (a ``secret`` on lines only; a place in ``sources`` may have some); a mapping is a list of
+``name=value``; and ``none`` is the empty one of both, and an option that is not set. In an ini file of lazycrop's own a
+``%`` stands for itself, but for ``%(here)s``, the file's folder. An unknown name is refused with the nearest one that
+exists, a bad value with what it may be.
 """
 FIRST = ("store", "sizes", "presets", "secret", "prefix")
 TITLES = {
@@ -36,6 +37,7 @@ TITLES = {
     "limits": "Limits on sources",
     "ingest": "What is made of each image when it is stored",
     "download": "Download of origins",
+    "sources": "Sources: images that are already somewhere",
 }
 
 

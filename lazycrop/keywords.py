@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lazycrop.caches.contract import KeyValue
     from lazycrop.model.sizes import Asks
     from lazycrop.queues.contract import Broker, Queue
+    from lazycrop.sources.contract import Source
     from lazycrop.stores.contract import Store
 
 
@@ -242,3 +243,30 @@ class Settings(TypedDict, total=False):
 
     deny_networks: Sequence[str]
     """Networks that are never fetched from, although public or in allow_networks."""
+
+    source: str | PathLike[str] | Source | None
+    """Where images already are, which nothing is ever written to: a folder, ``https://host/path/``,
+    ``s3://bucket/prefix/``, or a Source object. The names of its files are their image ids."""
+
+    sources: Mapping[str, str | PathLike[str] | Source]
+    """Several such places by name, as ``media=/srv/media old=https://old.example.com/images/``; the name is the first
+    segment of their image ids. A bucket with a server or keys of its own is
+    ``s3://bucket/prefix/?endpoint_url=…&region=…&access_key=…&secret_key=…``."""
+
+    source_seconds: int
+    """After how many seconds the file of an adopted image is looked at again."""
+
+    source_read_seconds: float
+    """Longest wait for one look into a source, or for one file of it."""
+
+    source_reads: int
+    """Looks and reads at once in one process, for each source."""
+
+    source_rest_seconds: float
+    """How long a source that did not answer is left alone."""
+
+    copy_origins: bool
+    """Whether the store gets a copy of each adopted image's origin, which is else read from its source again."""
+
+    page_seconds: float
+    """How long the helpers of one page may wait in all for sizes of images that nobody has asked for before."""

@@ -30,14 +30,24 @@ def option(
     rare: bool = False,
     given: str = "",
     spell: Callable[[Any], Any] | None = None,
+    read: Callable[[str], Any] | None = None,
 ) -> Any:
     """A dataclass field with this default (nothing that anybody changes) and this documentation.
 
     ``least``: the smallest value of a number. ``secret``: no text ever shows the value. ``rare``: hardly anybody sets
     it. ``given``: the type that a person may give, where that is more than the field's own, in the words of
-    :mod:`lazycrop.keywords`. ``spell``: makes the text of an item that was given as something else.
+    :mod:`lazycrop.keywords`. ``spell``: makes the text of an item that was given as something else. ``read``: makes the
+    items of a text that is not read as others are, because they may hold blanks and commas.
     """
-    metadata = {"help": help, "least": least, "secret": secret, "rare": rare, "given": given, "spell": spell}
+    metadata = {
+        "help": help,
+        "least": least,
+        "secret": secret,
+        "rare": rare,
+        "given": given,
+        "spell": spell,
+        "read": read,
+    }
     if isinstance(default, Mapping):  # Dataclasses refuse every mapping as a default, because some can be changed.
         return field(default_factory=lambda: default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -124,7 +134,7 @@ def printed(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        value = tuple(f"{name}={content}" for name, content in value.items())
+        value = tuple(f"{name}={printed(content)}" for name, content in value.items())
     if isinstance(value, tuple):
         return "\n".join(map(str, value)) or "none"
     if isinstance(value, str | int | float | os.PathLike):

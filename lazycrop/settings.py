@@ -24,6 +24,7 @@ from lazycrop.options import at_least, default_of, is_printable, option, printed
 from lazycrop.pictures.settings import IngestSettings, Limits, Recipe
 from lazycrop.queues.contract import QueueSettings
 from lazycrop.sources.download import DownloadSettings
+from lazycrop.sources.settings import SourceSettings
 from lazycrop.stores.contract import StoreSettings
 
 PREFIX = "lazycrop."
@@ -78,6 +79,7 @@ class Config(ServiceSettings):
     limits: Limits
     ingest: IngestSettings
     download: DownloadSettings
+    sources: SourceSettings
 
     @property
     def offered_formats(self) -> list[str]:
@@ -130,11 +132,11 @@ def make_config(settings: Mapping[str, Any]) -> Config:
 
 def _read(name: str, value: Any) -> Any:
     metadata = OPTIONS[name].metadata
-    if name == "secret" and isinstance(value, str) and value != "none":
-        value = [line.strip() for line in value.strip().splitlines()]  # A key may hold blanks and commas.
     try:
+        if metadata["read"] and isinstance(value, str) and value != "none":
+            value = metadata["read"](value)
         read = at_least(typed(_spelled(value, metadata["spell"]), _TYPES[name]), metadata["least"])
-        if name != "secret" and not is_printable(read):
+        if not metadata["read"] and not is_printable(read):
             raise ValueError("made of texts without blanks and commas")
         return read
     except BadSize as error:

@@ -29,6 +29,7 @@ SIBLINGS = {
     ("options", "errors"),
     ("events", "errors"),
     ("access", "model"),  # It decides about derivatives and signs their URLs.
+    ("sources", "stores"),  # A source may be a bucket, and is another place than the store.
     ("cli", "playground"),  # `lazycrop demo` and `lazycrop worker` start these two.
     ("cli", "worker"),
 }

@@ -28,6 +28,10 @@ def _spelled(size: Any) -> Any:
     return str(Size(*size) if is_pair else size) if is_pair or isinstance(size, Size) else size
 
 
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.strip().splitlines()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PolicySettings:
     sizes: tuple[str, ...] = option(
@@ -47,7 +51,7 @@ class PolicySettings:
     )
     private: bool = option(False, "Whether images are stored so that only signed URLs show anything of them.")
     secret: tuple[str, ...] = option(
-        (), "Keys that sign URLs, one a line: the first signs, all are accepted.", secret=True
+        (), "Keys that sign URLs, one a line: the first signs, all are accepted.", secret=True, read=_lines
     )
 
     def __post_init__(self) -> None:

@@ -49,8 +49,8 @@ def copy(tmp_path: Path) -> Path:
         ),
         (
             "lazycrop/sources/download.py",
-            "from lazycrop.stores.folder import FolderStore",
-            "sources (layer 2) imports stores (layer 2), in sources.download → stores.folder: packages on one layer",
+            "from lazycrop.caches.process import ProcessCache",
+            "sources (layer 2) imports caches (layer 2), in sources.download → caches.process: packages on one layer",
         ),
         (
             "lazycrop/model/sizes.py",

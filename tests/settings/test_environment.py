@@ -50,8 +50,11 @@ VALUES: dict[str, Any] = {
     "download_ports": ["80", "8080"],
     "allow_networks": ["10.1.0.0/16", "fd00::/8"],
     "deny_networks": ["10.1.1.0/24"],
+    "source": Path("a folder, with a comma"),
+    "sources": {"media": Path("a folder, with a comma"), "shots": "s3://shots/?secret_key=a%2F+b"},
 }
 OBJECTS = {"cache"}
+OTHERWISE = {"source"}  # which stands in place of sources
 
 
 def changed(name: str) -> Any:
@@ -69,7 +72,7 @@ def through_the_environment(settings: dict[str, Any]) -> Any:
 
 
 def test_what_is_printed_into_the_environment_is_read_as_it_was() -> None:
-    settings = {name: changed(name) for name in OPTIONS.keys() - OBJECTS}
+    settings = {name: changed(name) for name in OPTIONS.keys() - OBJECTS - OTHERWISE}
     config = make_config(settings)
     assert through_the_environment(settings) == config != make_config({})
     nothing = dict.fromkeys(("public_url", "sizes", "presets", "secret", "mezzanine_edges", "s3_acl", "cache"))
