@@ -29,6 +29,7 @@ from lazycrop.queues.contract import EMBEDDED, INLINE, Actor, Queue, QueueSettin
 from lazycrop.queues.embedded import EmbeddedQueue
 from lazycrop.queues.inline import InlineQueue
 from lazycrop.settings import Config
+from lazycrop.sources.places import Sources
 from lazycrop.stores.guarded import Guarded
 from lazycrop.stores.places import open_store
 
@@ -40,6 +41,7 @@ class Parts:
     policy: Policy
     access: Access
     store: Guarded
+    sources: Sources
     state: State
     records: Records
     origins: Origins
@@ -70,6 +72,7 @@ def build(config: Config) -> Parts:
         policy=policy,
         access=Access(policy, config.policy),
         store=store,
+        sources=Sources(config.sources, config.download, config.store, store.unguarded),
         state=state,
         records=records,
         origins=origins,

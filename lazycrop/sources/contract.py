@@ -48,3 +48,11 @@ class Source(Protocol):
         order, lazily. Raises where a source cannot list, as a site cannot.
         """
         ...
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """A source that says where a file of it is. What a Source may do besides."""
+
+    def describe(self, name: str) -> str:
+        """Where it is, in a word that anybody may read: without credentials, and folders of a machine."""

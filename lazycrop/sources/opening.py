@@ -1,0 +1,73 @@
+"""Opening: the source that a setting names, which must be apart from the store."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from lazycrop.errors import ConfigurationError
+from lazycrop.options import shown
+from lazycrop.sources.contract import Source
+from lazycrop.sources.download import DownloadSettings
+from lazycrop.sources.folder import FolderSource
+from lazycrop.sources.settings import SourceSettings
+from lazycrop.stores.contract import Store, StoreSettings
+from lazycrop.stores.folder import FolderStore
+
+_PLACES = "it is a folder, https://host/path/, s3://bucket/prefix/, or a Source object"
+
+
+def open_source(
+    place: Any, settings: SourceSettings, download: DownloadSettings, store_settings: StoreSettings
+) -> Source:
+    """The source at a place: an object that is one already, or what a text names. Connects to nothing."""
+    if not isinstance(place, str):
+        source: Source = place
+        return source
+    try:
+        url = urlsplit(place)
+    except ValueError as error:
+        raise ConfigurationError(f"A source is {shown(place)}, which cannot be read: {error}.") from None
+    if url.scheme not in ("", "file") and len(url.scheme) > 1:  # One letter is a drive.
+        raise ConfigurationError(f"A source is {shown(place)}; {_PLACES}.")
+    return FolderSource(_folder_of(place, url))
+
+
+def _folder_of(place: str, url: SplitResult) -> str:
+    """The folder's path: of a file URL decoded; of a text with the home folder that ``~`` stands for."""
+    path = unquote(url.path) if url.scheme == "file" else os.path.expanduser(place)
+    if url.scheme == "file" and (url.netloc not in ("", "localhost") or url.query or url.fragment):
+        raise ConfigurationError(f"A source is {shown(place)}; a file URL is written file:///srv/images.")
+    if not path or "\0" in path or (path.startswith("~") and path == place):
+        raise ConfigurationError(f"A source is {shown(place)}, which is no folder of this machine; {_PLACES}.")
+    return path
+
+
+def check_apart(source: Source, store: Store | None) -> None:
+    """Raise ConfigurationError for a source in the store, or a store in the source: what is made would be found there
+    as images, of which more would be made.
+    """
+    if isinstance(source, FolderSource) and isinstance(store, FolderStore):
+        overlap = _is_within(source.path, store.path) or _is_within(store.path, source.path)
+    else:
+        return
+    if overlap:
+        raise ConfigurationError(f"The source {source!r} and the store {store!r} overlap; move one of them elsewhere.")
+
+
+def _is_within(path: str, other: str) -> bool:
+    """Is one the other, or in it? By the folders themselves, where they are there: case may be ignored."""
+    path, other = os.path.realpath(path), os.path.realpath(other)
+    while path != os.path.dirname(path):
+        if path == other or _is_same(path, other):
+            return True
+        path = os.path.dirname(path)
+    return path == other
+
+
+def _is_same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False
