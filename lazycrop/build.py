@@ -14,10 +14,12 @@ from lazycrop.caches.process import ProcessCache
 from lazycrop.caches.sealed import Sealed
 from lazycrop.errors import ConfigurationError
 from lazycrop.events import Events
+from lazycrop.library.adopting import Adopting
 from lazycrop.library.common import Common
-from lazycrop.library.jobs import MEZZANINES, STORE, Jobs
+from lazycrop.library.jobs import LOOK, MEZZANINES, STORE, Jobs
 from lazycrop.library.making import Maker
 from lazycrop.library.origins import Origins
+from lazycrop.library.pages import Pages
 from lazycrop.library.records import Records
 from lazycrop.library.renders import Renders
 from lazycrop.library.state import LARGEST, State
@@ -48,7 +50,9 @@ class Parts:
     renders: Renders
     jobs: Jobs
     maker: Maker
+    pages: Pages
     versions: Versions
+    adopting: Adopting
     events: Events
 
 
@@ -58,28 +62,37 @@ def build(config: Config) -> Parts:
     store = open_store(config.store)
     recipes = {format: config.recipe.fingerprint(format) for format in CONTENT_TYPES}
     state = open_state(config, store, recipes)
-    origins = Origins(store, config.prefix)
+    sources = Sources(config.sources, config.download, config.store, store.unguarded)
+    origins = Origins(store, sources, config)
     records = Records(store, state, origins, recipes, config.cache.record_seconds)
     renders = Renders(state, events, config.recipe, config.limits, config.renders)
     common = Common(store, state, records, origins, renders, events)
     versions = Versions(common, config)
-    storing = Storing(common, versions, policy, recipes)
-    actors: dict[str, Actor] = {STORE: storing.store, MEZZANINES: storing.add_mezzanines}
+    adopting = Adopting(common, versions, config)
+    storing = Storing(common, versions, adopting, policy, recipes)
+    actors: dict[str, Actor] = {
+        STORE: storing.store,
+        MEZZANINES: storing.add_mezzanines,
+        LOOK: adopting.look_again,
+    }
     jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors))
     if not isinstance(config.queue.broker, str):
         jobs.queue  # An application's own broker knows the actors from the start.
+    maker = Maker(common, jobs, config)
     return Parts(
         policy=policy,
         access=Access(policy, config.policy),
         store=store,
-        sources=Sources(config.sources, config.download, config.store, store.unguarded),
         state=state,
         records=records,
         origins=origins,
         renders=renders,
         jobs=jobs,
-        maker=Maker(common, jobs, config),
+        maker=maker,
+        pages=Pages(records, origins, maker, config),
         versions=versions,
+        adopting=adopting,
+        sources=sources,
         events=events,
     )
 

@@ -7,6 +7,8 @@ a client: hosts, keys and reasons of the infrastructure go to the log instead.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class LazyCropError(Exception):
     """Base of every error of this package."""
@@ -64,6 +66,16 @@ class UnknownImage(NotFound):
     """No image is stored under this id and version."""
 
     code = "unknown-image"
+
+
+class OriginChanged(UnknownImage):
+    """The file that an adopted image was made from is not any more what it was. ``record``: of that image."""
+
+    code = "origin-changed"
+
+    def __init__(self, record: Any) -> None:
+        super().__init__(f"The file that version {record.version} of {record.image_id!r} was made from has changed.")
+        self.record = record
 
 
 class MissingObject(NotFound):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from lazycrop import settings
 from lazycrop.build import build
-from lazycrop.errors import BadRecord, BadRequest, LazyCropError, Unavailable, UnknownImage
+from lazycrop.errors import BadRecord, BadRequest, ImageError, LazyCropError, Unavailable, UnknownImage
 from lazycrop.http.answers import Answer
 from lazycrop.http.requests import Request, as_wsgi
 from lazycrop.library.jobs import STORE, Jobs
@@ -21,7 +21,7 @@ from lazycrop.model import urls
 from lazycrop.model.derivatives import AUTO, Derivative
 from lazycrop.model.keys import ImageId, read_image_id
 from lazycrop.model.records import Focal, Record, check_focal
-from lazycrop.model.sizes import Asks, Size, read_bound
+from lazycrop.model.sizes import DEFAULT_BOUND, Asks, Size, read_bound
 from lazycrop.service import Service
 from lazycrop.sources import given
 
@@ -48,6 +48,9 @@ class LazyCrop:
         self._records = parts.records
         self._renders = parts.renders
         self._versions = parts.versions
+        self._adopting = parts.adopting
+        self.sources = parts.sources
+        self.pages = parts.pages
         self._events = parts.events
         self._service = Service(parts, self.config)
         self.remembered = self._service.remembered
@@ -80,7 +83,7 @@ class LazyCrop:
         self,
         image_id: ImageId,
         source: given.Given,
-        bound: str | Size = "4000x4000",
+        bound: str | Size = DEFAULT_BOUND,
         *,
         focal: Focal = None,
         private: bool | None = None,
@@ -108,6 +111,23 @@ class LazyCrop:
             raise LazyCropError(f"The image {image_id!r} could not be stored: {error!r}.") from error
         finally:
             self._service.forget()
+
+    def adopt(self, image_id: ImageId) -> Record:
+        """Make an image of the file that a source has under this name, ahead of the first request. Blocks.
+
+        An image that is there already is looked at again: it gets a new version where its file has changed. One that
+        was stored stays what it is. Raises :class:`~lazycrop.errors.UnknownImage`,
+        :class:`~lazycrop.errors.ImageError`, :class:`~lazycrop.errors.SourceUnavailable`,
+        :class:`~lazycrop.errors.StoreUnavailable`.
+        """
+        image_id = read_image_id(image_id)
+        try:
+            record = self._adopting.adopt(image_id)
+        finally:
+            self._service.forget()
+        if record is None:
+            raise UnknownImage(f"No source has a file {image_id!r}.")
+        return record
 
     def set_private(self, image_id: ImageId, private: bool) -> Record:
         """Make an image private, or public, as a new version of the same picture; its former versions go. Blocks.
@@ -210,7 +230,7 @@ class LazyCrop:
         if derivative.format == AUTO or self.config.answers.answer != "redirect":
             return None
         found = self._records.find(derivative)
-        if found.record.private or (derivative.size is not None and not found.stored):
+        if found.record.private or not found.is_there:
             return None
         return self._store.url(found.key)
 
@@ -230,6 +250,7 @@ class LazyCrop:
     def close(self) -> None:
         """Let embedded jobs finish, end threads and connections to memcached; at exit this happens by itself."""
         self.jobs.close()
+        self.pages.close()
         self._renders.close()
         self._state.close()
 
@@ -237,7 +258,7 @@ class LazyCrop:
         """The record where it is to be had: a URL can be made without it."""
         try:
             return self.record(image_id, version)
-        except (UnknownImage, Unavailable, BadRecord):
+        except (UnknownImage, Unavailable, BadRecord, ImageError):
             return None
 
 

@@ -111,6 +111,9 @@ class Settings(TypedDict, total=False):
     s3_acl: str | None
     """The ACL sent with each S3 object, such as ``public-read``."""
 
+    keep_versions: int
+    """How many versions of an image are kept: the current one, and those before it."""
+
     store_connect_seconds: float
     """How long connecting to one address of the store may take."""
 

@@ -10,10 +10,10 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
-from lazycrop.errors import BadImageId, BadRequest, NotAllowed, StoreUnavailable, UnknownImage
+from lazycrop.errors import BadImageId, BadRequest, ImageError, NotAllowed, Unavailable, UnknownImage
 from lazycrop.images import LazyCrop
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
-from lazycrop.model.keys import ImageId, read_image_id
+from lazycrop.model.keys import ImageId, check_image_id, read_image_id
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Asks, Size
 
@@ -77,7 +77,7 @@ class Helpers:
 
     Each call of a helper is one look at the record, so one at the cache. Where there is no such image, or no store to
     ask, a helper shows the setting ``fallback_url``; without that it raises :class:`~lazycrop.errors.UnknownImage`,
-    :class:`~lazycrop.errors.BadImageId` or :class:`~lazycrop.errors.StoreUnavailable`. A size that may not be asked for
+    :class:`~lazycrop.errors.BadImageId` or :class:`~lazycrop.errors.Unavailable`. A size that may not be asked for
     is the template's mistake and always raises :class:`~lazycrop.errors.NotAllowed`.
 
     ``expires``, in every helper: how long its URLs are good for, in seconds or as a timedelta; each is signed then.
@@ -197,8 +197,8 @@ class Helpers:
         if not isinstance(image_id, str):
             image_id = read_image_id(image_id)  # Of another type is the template's mistake, and no missing picture.
         try:
-            return self._images.record(image_id, version)
-        except (UnknownImage, BadImageId, StoreUnavailable):
+            return self._images.pages.record(check_image_id(image_id), version)
+        except (UnknownImage, BadImageId, ImageError, Unavailable):
             if not self._fallback:
                 raise
             return None
@@ -211,7 +211,7 @@ class Helpers:
         if record is None:
             sides = {"width": box.width, "height": box.height} if box and box.width and box.height else {}
             return _tag("img", {"src": self._fallback, **sides, **attributes})
-        width, height = _shown(record, box)
+        width, height = (None, None) if record.is_unseen else _shown(record, box)
         if placeholder and (background := _background(record, box)):
             attributes["style"] = ";".join(filter(None, (background, attributes.get("style"))))
         src = self._url(record, box, format, offer.links)

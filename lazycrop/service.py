@@ -19,6 +19,7 @@ from lazycrop.errors import (
     MethodNotAllowed,
     MissingObject,
     NotFound,
+    OriginChanged,
     Quarantined,
     StoreUnavailable,
 )
@@ -102,6 +103,8 @@ class Service:
         with measure("lookup"):
             found, is_last = self._find(asked.derivative, request)
         self._access.admit(found.record, decision)
+        if found.record.is_adopted:
+            self._maker.look_again(found.record)
         case = self._case(request, asked, found, is_last)
         return (
             self._unchanged(case) or self._stored(case) or self._hot(case) or self._promised(case) or self._made(case)
@@ -159,7 +162,7 @@ class Service:
     def _stored(self, case: _Case) -> Answer | None:
         """A redirect to the stored object, or the object itself; None where it is not there."""
         derivative, key = case.found.derivative, case.found.key
-        if not case.found.stored and derivative.size is not None:
+        if not case.found.is_there:
             return None
         outcome = case.status("hit; detail=stored", key)
         if (redirect := self._redirected(case, outcome)) is not None:
@@ -167,7 +170,7 @@ class Service:
         try:
             opened = self._store.open(key)
         except MissingObject:
-            if derivative.size is None:
+            if derivative.size is None and not case.found.record.at_source:
                 raise self._records.lost(case.found.record) from None
             return None
         return answers.picture(opened.file, opened.length, derivative.format, case.freshness, outcome)
@@ -231,9 +234,17 @@ class Service:
         found = self._records.as_stored(case.found)
         return replace(case, found=found, freshness=replace(case.freshness, etag=found.etag))
 
-    def _answer_or_error(self, request: Request) -> Answer:
+    def _answer_or_follow(self, request: Request) -> Answer:
+        """The answer; where a source's file turned out to be another one than that of the record, by that one."""
         try:
             return self._answer(request)
+        except OriginChanged as changed:
+            self._records.supersede(changed.record)
+        return self._answer(request)
+
+    def _answer_or_error(self, request: Request) -> Answer:
+        try:
+            return self._answer_or_follow(request)
         except LazyCropError as error:
             failure = error
             # Of what is not available, its guard says once why; a line for each request would fill the log.

@@ -35,7 +35,7 @@ from lazycrop.images import LazyCrop
 from lazycrop.library.jobs import STORE
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES
 from lazycrop.model.keys import ImageId, read_image_id
-from lazycrop.model.sizes import Size
+from lazycrop.model.sizes import DEFAULT_BOUND, Size
 from lazycrop.queues.brokers import open_guard, spend
 from lazycrop.queues.contract import Message, Queue, QueueSettings
 from lazycrop.sources.given import Given
@@ -125,7 +125,7 @@ class S3ImageStorage:
             )
         return _open_images(self._settings)
 
-    def store_origin(self, source: Given, bound: str = "4000x4000") -> str:
+    def store_origin(self, source: Given, bound: str = DEFAULT_BOUND) -> str:
         """Store the image from a URL (a text), a Path, bytes or a file object; return the URL of the stored origin.
 
         Raises what :meth:`lazycrop.images.LazyCrop.store_origin` does.

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
+
+from PIL import Image
+
+from lazycrop import LazyCrop
+from lazycrop.sources.contract import Seen
+from lazycrop.stores.memory import MemoryStore
+
+RED, GREEN, BLUE = (200, 10, 10), (10, 200, 10), (10, 10, 200)
 
 
 class Taking:
@@ -16,3 +28,50 @@ class Taking:
     def ping(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+def flat(
+    colour: tuple[int, int, int], format: str = "JPEG", size: tuple[int, int] = (900, 600), **options: Any
+) -> bytes:
+    """A picture of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, format, **options)
+    return file.getvalue()
+
+
+class Dictionary:
+    """A source that is a dictionary, and counts what it is asked for."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.files = {name.replace("__", "."): data for name, data in files.items()}
+        self.touches = 0
+        self.down = False
+        self.calls: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return "Dictionary()"
+
+    def look(self, name: str, first: int = 0) -> Seen | None:
+        self.calls["look"] += 1
+        return self._seen(name, first)
+
+    def read(self, name: str, limit: int) -> Seen | None:
+        self.calls["read"] += 1
+        return self._seen(name, limit)
+
+    def walk(self, below: str = "") -> Iterator[str]:
+        return (name for name in self.files if name.startswith(below))
+
+    def _seen(self, name: str, first: int) -> Seen | None:
+        if self.down:
+            raise OSError("down")
+        data = self.files.get(name)
+        if data is None:
+            return None
+        return Seen(f"{hashlib.sha256(data).hexdigest()} {self.touches}", data[:first], len(data))
+
+
+def open_adopting(source: Dictionary, **settings: Any) -> LazyCrop:
+    """A LazyCrop whose images are files of ``source``; nothing is remembered of them for long."""
+    settings = {"store": MemoryStore(), "sizes": "any", "broker": "inline", "record_seconds": 0, **settings}
+    return LazyCrop(source=source, source_seconds=1, **settings)

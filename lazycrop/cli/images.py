@@ -14,6 +14,7 @@ from lazycrop.cli.options import Settings, command
 from lazycrop.errors import BadRequest, LazyCropError, UnsupportedImage
 from lazycrop.images import LazyCrop
 from lazycrop.model.keys import composed
+from lazycrop.model.sizes import DEFAULT_BOUND
 from lazycrop.queues.contract import EMBEDDED, INLINE
 
 _LISTS = (".tsv", ".txt")
@@ -30,7 +31,7 @@ def _focal(context: click.Context, option: click.Parameter, value: str | None) -
 
 @command(shows=("store",))
 @click.argument("arguments", nargs=-1, required=True, metavar="[IMAGE_ID] SOURCE")
-@click.option("--bound", default="4000x4000", show_default=True, help="The box in pixels that an image is shrunk to.")
+@click.option("--bound", default=DEFAULT_BOUND, show_default=True, help="The box in pixels that an image is shrunk to.")
 @click.option(
     "--focal", callback=_focal, metavar="X,Y|auto", help="Where the subject is, in per cent; or auto, to have it found."
 )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from lazycrop.errors import BadRecord
 from lazycrop.library.contents import Contents
 from lazycrop.library.origins import put
 from lazycrop.library.records import Records
 from lazycrop.model import keys
-from lazycrop.model.records import Pointer, Record, Tombstone
+from lazycrop.model.records import Pointer, Record, Tombstone, now
 from lazycrop.stores.contract import Store
 
 
@@ -62,8 +61,3 @@ class Current:
             put(self._store, record, own, record.to_json(), "application/json")
         if record.version > 1:
             self.put(keys.record(record.image_id, record.version), record)
-
-
-def now() -> str:
-    """In ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat()

@@ -18,6 +18,10 @@ MEZZANINES = "mezzanines"
 """The name of the actor that makes the mezzanines of an image that was stored without."""
 
 
+LOOK = "look"
+"""The name of the actor that looks whether a source's file is still what its image was made from."""
+
+
 class Jobs:
     """``actors``: what jobs do, by their names; each may be repeated. ``open_queue``: makes the queue to them."""
 

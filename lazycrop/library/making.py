@@ -9,11 +9,15 @@ from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.concurrency.timing import measure
 from lazycrop.library.common import Common
-from lazycrop.library.jobs import MEZZANINES, STORE, Jobs
+from lazycrop.library.jobs import LOOK, MEZZANINES, STORE, Jobs
 from lazycrop.library.records import Found
+from lazycrop.model.derivatives import Derivative
+from lazycrop.model.records import Record
 from lazycrop.pictures.ingest import lacks_mezzanines
 from lazycrop.settings import Config
 
+_LOOKS_LIMIT = 100_000  # Image ids.
+_LOOK_SHARED = 60.0  # Seconds until it is asked again whether a look is due that another process had it done.
 _POLL = 0.02  # Seconds between two looks for another process's bytes.
 
 
@@ -36,6 +40,7 @@ class Maker:
         self._jobs = jobs
         self._config = config
         self._flights: SingleFlight[Made] = SingleFlight()
+        self._looks: dict[str, float] = {}  # until when no look is due, by image id
 
     def make(self, found: Found) -> Made:
         """The bytes of a derivative, rendered at most once by all threads, processes and hosts that ask at once.
@@ -61,6 +66,28 @@ class Maker:
         with self._state.lease(found.record.image_id, self._name(found)) as lease:
             if lease.ours and self._handed_over(found, data):
                 lease.keep()
+
+    def look_again(self, record: Record) -> None:
+        """Have an actor look, once in ``source_seconds``, whether a source's file is still what it was."""
+        now = time.monotonic()
+        if record.is_provisional or now < self._looks.get(record.image_id, 0.0):
+            return
+        seconds = self._config.sources.source_seconds
+        if len(self._looks) >= _LOOKS_LIMIT:
+            self._looks.clear()
+        self._looks[record.image_id] = now + min(seconds, _LOOK_SHARED)  # Another process may have it looked at.
+        with self._state.lease(record.image_id, f"look {record.image_id}", seconds) as lease:
+            if lease.ours and self._look(record):
+                lease.keep()
+
+    def order_adoption(self, record: Record) -> None:
+        """Have a file adopted that a page shows, whether or not a size of it will be asked for."""
+        with self._state.lease(record.image_id, f"adopt {record.tag}") as lease:
+            if lease.ours and self._look(record):
+                lease.keep()
+
+    def _look(self, record: Record) -> bool:
+        return self._jobs.send(LOOK, Derivative(record.image_id, None, record.format, record.version))
 
     def _lead(self, found: Found) -> Made:
         derivative, tag = found.derivative, found.record.tag
@@ -98,7 +125,6 @@ class Maker:
         all that a cache forgets would be rendered again.
         """
         derivative, record = found.derivative, found.record
-        assert derivative.size is not None
         with measure("fetch"):
             source = self._origins.begin_reading(record, derivative.size)
             if self._store.exists(found.key):
@@ -117,7 +143,7 @@ class Maker:
 
     def _order_mezzanines(self, found: Found) -> None:
         record = found.record
-        if not lacks_mezzanines(record, self._config.ingest):
+        if record.is_provisional or not lacks_mezzanines(record, self._config.ingest):
             return
         with self._state.lease(record.image_id, f"{MEZZANINES} {record.tag}") as lease:
             if lease.ours and self._jobs.send(MEZZANINES, found.derivative):

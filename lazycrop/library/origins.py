@@ -4,46 +4,103 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lazycrop.errors import MissingObject, UnknownImage
+from lazycrop.errors import BrokenImage, MissingObject, OriginChanged, UnknownImage
 from lazycrop.model import keys, urls
-from lazycrop.model.records import Record
+from lazycrop.model.records import Record, now
 from lazycrop.model.sizes import Size
+from lazycrop.pictures.ingest import outline
 from lazycrop.pictures.render import best_source
+from lazycrop.settings import Config
+from lazycrop.sources.contract import Seen
+from lazycrop.sources.places import Place, Sources
 from lazycrop.stores.contract import Store
 from lazycrop.stores.guarded import Guarded
 
+_HEAD = 65_536  # Bytes, in which the header of nearly every file is.
+
 
 class Origins:
-    """The origins of the images of a store.
+    """The origins of the images of a store, in it or at their sources.
 
-    ``prefix``: below which the application serves them where the store has no URL of its own.
+    ``private``: whether an image is that is adopted.
     """
 
-    def __init__(self, store: Guarded, prefix: str) -> None:
+    def __init__(self, store: Guarded, sources: Sources, config: Config) -> None:
         self._store = store
-        self._prefix = prefix
+        self._sources = sources
+        self._limits = config.limits
+        self._prefix = config.prefix
+        self._limit = config.download.download_bytes
+        self.private = config.policy.private
+
+    def place(self, image_id: str) -> Place | None:
+        """Where the file of this image would be, if a source has it."""
+        return self._sources.place(image_id)
+
+    def discover(self, image_id: str, version: int, private: bool | None = None) -> Record | None:
+        """What the header of a source's file says of it; None where no source has one. Blocks for the source.
+
+        Raises :class:`~lazycrop.errors.ImageError`, :class:`~lazycrop.errors.SourceUnavailable`.
+        """
+        place = self.place(image_id)
+        seen = place.look(_HEAD) if place else None
+        if place is None or seen is None:
+            return None
+        try:
+            format, size = outline(seen.data, self._limits)
+        except BrokenImage:  # cut in its header, or of a kind whose reader wants all of it
+            seen = place.read(self._limit)
+            if seen is None:
+                return None
+            format, size = outline(seen.data, self._limits)
+        return Record(
+            image_id=image_id,
+            version=version,
+            format=format,
+            width=size[0],
+            height=size[1],
+            length=seen.length or len(seen.data),
+            sha256="",
+            stored_at=now(),
+            source=place.described,
+            private=self.private if private is None else private,
+            validator=seen.validator,
+            at_source=True,
+        )
 
     def read(self, record: Record) -> bytes:
-        """The bytes of the origin. Blocks for the store.
+        """The bytes of the origin, or of the source's file that it would be made from. Blocks.
 
-        Raises :class:`~lazycrop.errors.UnknownImage` when they are gone, and StoreUnavailable.
+        Raises :class:`~lazycrop.errors.UnknownImage` when they are gone, :class:`~lazycrop.errors.OriginChanged` when
+        they are others, StoreUnavailable and SourceUnavailable.
         """
+        if record.at_source:
+            return self._read_source(record).data
         try:
             return self._store.get(record.origin_key, limit=2 * record.length)
         except MissingObject:
             raise UnknownImage(f"The origin of {record.image_id!r} is gone; store the image again.") from None
 
-    def begin_reading(self, record: Record, size: Size) -> Callable[[], bytes]:
+    def _read_source(self, record: Record) -> Seen:
+        place = self.place(record.image_id)
+        seen = place.read(self._limit) if place else None
+        if seen is None or seen.validator != record.validator:
+            raise OriginChanged(record)
+        return seen
+
+    def begin_reading(self, record: Record, size: Size | None) -> Callable[[], bytes]:
         """What ``size`` is made from: the smallest copy that is large enough, else the origin.
 
         Where a read takes a round trip it is under way when this returns; the result waits for its end, and raises as
         :meth:`read` does.
         """
-        mezzanine = best_source(record, size)
-        if mezzanine is None:
-            read = self._store.begin_get(record.origin_key, limit=2 * record.length)
-        else:
+        mezzanine = best_source(record, size) if size else None
+        if mezzanine is not None:
             read = self._store.begin_get(record.mezzanine_key(mezzanine), limit=2 * mezzanine.length)
+        elif record.at_source:
+            return lambda: self.read(record)
+        else:
+            read = self._store.begin_get(record.origin_key, limit=2 * record.length)
 
         def result() -> bytes:
             try:
@@ -55,7 +112,7 @@ class Origins:
 
     def url(self, record: Record) -> str:
         """Where the origin can be fetched: absolute where the store has a URL, else the path of the application's."""
-        url = None if record.private else self._store.url(record.origin_key)
+        url = None if record.private or record.at_source else self._store.url(record.origin_key)
         key = keys.origin(record.image_id, record.version, record.format)
         return url or f"{self._prefix}/{urls.quoted(key)}"
 

@@ -11,9 +11,10 @@ from lazycrop.errors import BadRequest, StoreUnavailable
 from lazycrop.events import Purged
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
-from lazycrop.library.current import Current, now
+from lazycrop.library.current import Current
 from lazycrop.model import keys
-from lazycrop.model.records import Record, Tombstone
+from lazycrop.model.records import Record, Tombstone, now
+from lazycrop.settings import Config
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +24,13 @@ _POLL = 0.05  # Seconds between two tries to be the only one who changes an imag
 class Purging:
     """Deletes images, versions of them, and what failed stores have left."""
 
-    def __init__(self, common: Common, contents: Contents, current: Current, lease_seconds: float) -> None:
+    def __init__(self, common: Common, contents: Contents, current: Current, config: Config) -> None:
         self._store, self._state, self._records = common.store, common.state, common.records
         self._events = common.events
         self._contents = contents
         self._current = current
-        self._lease_seconds = lease_seconds
+        self._lease_seconds = config.cache.lease_seconds
+        self._keep_versions = config.store.keep_versions
 
     @contextmanager
     def changing(self, image_id: str) -> Iterator[None]:
@@ -62,7 +64,8 @@ class Purging:
         last = max(latest, *(numbers - under_way), 0)
         if not last:
             return 0
-        stone = Tombstone(image_id=image_id, version=last, purged_at=now())
+        private = what_is is not None and what_is.private
+        stone = Tombstone(image_id=image_id, version=last, purged_at=now(), private=private)
         self._current.settle(stone)
         self._state.remember_missing(image_id, None)
         objects = sum(self.delete_version(image_id, number) for number in sorted(numbers) if number <= last)
@@ -86,6 +89,12 @@ class Purging:
             if (number <= latest and isinstance(what_is, Tombstone)) or (
                 number > latest and self._contents.is_abandoned(image_id, number)
             ):
+                self.delete_version(image_id, number)
+
+    def sweep_former(self, image_id: str, version: int, numbers: Iterable[int]) -> None:
+        """Delete those of ``numbers`` that are older than the versions to be kept, of which ``version`` is the last."""
+        for number in numbers:
+            if number <= version - self._keep_versions and not self._contents.is_claimed(image_id, number):
                 self.delete_version(image_id, number)
 
     def delete_version(self, image_id: str, version: int) -> int:

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
-from lazycrop.errors import MissingObject, StoreUnavailable, UnknownImage
+from lazycrop.errors import MissingObject, SourceUnavailable, StoreUnavailable, UnknownImage
 from lazycrop.library.origins import Origins
 from lazycrop.library.state import Hot, Known, State
 from lazycrop.model import keys, records
@@ -55,6 +55,11 @@ class Found:
         return self.record.key_of(self.derivative)
 
     @property
+    def is_there(self) -> bool:
+        """Is it known to be in the store? An origin is, but for one that is at its source."""
+        return self.stored or (self.derivative.size is None and not self.record.at_source)
+
+    @property
     def etag(self) -> str:
         return self.derivative.etag(self.record.tag, self.recipe)
 
@@ -74,7 +79,7 @@ class Records:
         self._recipes = recipes
         self.recipe = hashlib.sha256("".join(recipes.values()).encode()).hexdigest()[:16]
         self._record_seconds = record_seconds
-        self._flights: SingleFlight[Record] = SingleFlight()
+        self._flights: SingleFlight[Record] = SingleFlight()  # looks at the store, and at sources
         # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
         self._seen: dict[str, tuple[int, str]] = {}
         # A page asks for one record several times, and the next page for the same ones.
@@ -114,6 +119,14 @@ class Records:
             recent[image_id, version] = (record, time.monotonic() + _RECENT_SECONDS)
         return record
 
+    def at_hand(self, image_id: str, version: int | None = None) -> bool:
+        """Can :meth:`recent` say it at once? Asks the cache and nobody else."""
+        _, until = self._recent.get((image_id, version), (None, 0.0))
+        return (
+            time.monotonic() < until
+            or self._state.look(Derivative(image_id, None, "jpg", version or 1), not version).fresh
+        )
+
     def forget_recent(self) -> None:
         """Some image is not any more what it was."""
         self._recent = {}
@@ -148,6 +161,15 @@ class Records:
     def with_url(self, record: Record) -> Record:
         return replace(record, url=self._origins.url(record))
 
+    def supersede(self, record: Record) -> None:
+        """Its source's file is another one now: until that is adopted, its header says what the image is. Blocks."""
+        following = self._origins.discover(record.image_id, record.version + 1, record.private)
+        if following is None:
+            self._state.remember_missing(record.image_id, None)
+        else:
+            self._state.remember(following, current=True)
+        self.forget_recent()
+
     def lost(self, record: Record) -> UnknownImage:
         """What to raise for a record whose origin is gone; it is forgotten."""
         self._state.forget(record.image_id)
@@ -156,8 +178,8 @@ class Records:
 
     def _refreshed(self, asked: Derivative, known: Record | None) -> Record:
         try:
-            record = self.read_now(asked.image_id, asked.version)
-        except StoreUnavailable:
+            record = self._read_or_discovered(asked)
+        except (StoreUnavailable, SourceUnavailable):
             if known is None:
                 raise
             record = known  # An old record is better than none: what is stored can still be redirected to.
@@ -166,6 +188,16 @@ class Records:
             raise _unknown(asked)
         self._state.remember(record, current=asked.version is None)
         return record
+
+    def _read_or_discovered(self, asked: Derivative) -> Record | None:
+        """The record in the store; else, of a file that a source has and nobody has asked for yet, what it says."""
+        found = self.what_is(asked.image_id, asked.version)
+        if isinstance(found, Record):
+            return found if asked.version in (None, found.version) else None
+        version = found.version + 1 if found else 1
+        if asked.version not in (None, version):
+            return None
+        return self._origins.discover(asked.image_id, version, private=True if found and found.private else None)
 
     def _see(self, record: Record) -> None:
         if len(self._seen) > _SEEN_LIMIT:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lazycrop.concurrency.forks import renew
 from lazycrop.concurrency.memory import Memory
@@ -19,6 +19,7 @@ from lazycrop.events import Events, Failed, Rendered
 from lazycrop.library.state import State
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
+from lazycrop.pictures.ingest import upright
 from lazycrop.pictures.render import render
 from lazycrop.pictures.settings import Limits, Recipe
 
@@ -48,34 +49,33 @@ class Renders:
         A picture that cannot be made is counted, and is quarantined at the second time.
         Raises :class:`~lazycrop.errors.ImageError`, :class:`~lazycrop.errors.Overloaded`.
         """
-        assert derivative.size is not None
         started = time.perf_counter()
         try:
-            rendered = self.run(
-                partial(
-                    render,
-                    source,
-                    derivative.size,
-                    derivative.format,
-                    self._recipe,
-                    self._limits,
-                    focal=record.focal,
-                    dimensions=(record.width, record.height),
-                    reserve=self.memory.use,
-                ),
-                wait,
-            )
+            data = self.run(self._work(derivative, record, source), wait)
         except Exception as error:
             if _is_of_the_picture(error):
                 self._state.count_failure(derivative, record.tag)
             code = error.code if isinstance(error, LazyCropError) else type(error).__name__
             self._events.tell(Failed(record.image_id, record.version, derivative.key, code=code))
             raise
-        logger.info("rendered %r, %d bytes", derivative.key, len(rendered.data))
+        logger.info("rendered %r, %d bytes", derivative.key, len(data))
         seconds = time.perf_counter() - started
-        told = Rendered(record.image_id, record.version, derivative.key, length=len(rendered.data), seconds=seconds)
+        told = Rendered(record.image_id, record.version, derivative.key, length=len(data), seconds=seconds)
         self._events.tell(told)
-        return rendered.data
+        return data
+
+    def _work(self, derivative: Derivative, record: Record, source: bytes) -> Callable[[], bytes]:
+        """What makes the derivative; without a size it is the origin of a file that is at its source."""
+        if derivative.size is None:
+            return partial(upright, source, self._limits, self.memory.use)
+        size, format, focal, dimensions = (
+            derivative.size,
+            derivative.format,
+            record.focal,
+            (record.width, record.height),
+        )
+        options: dict[str, Any] = {"focal": focal, "dimensions": dimensions, "reserve": self.memory.use}
+        return lambda: render(source, size, format, self._recipe, self._limits, **options).data
 
     def run(self, do: Callable[[], T], wait: float) -> T:
         """What ``do()`` returns, made in one of the slots. Blocks ``wait`` seconds at most until one is free."""

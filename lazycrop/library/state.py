@@ -144,11 +144,14 @@ class State:
         return _read_hot(value, tag)
 
     @contextmanager
-    def lease(self, group: str, name: str) -> Iterator[Lease]:
-        """Try to take the sole right to ``name``; it is given back at the end of the block unless it was kept."""
+    def lease(self, group: str, name: str, seconds: int | None = None) -> Iterator[Lease]:
+        """Try to take the sole right to ``name``; it is given back at the end of the block unless it was kept.
+
+        ``seconds``: until it expires; ``lease_seconds`` when not given.
+        """
         token = secrets.token_hex(8).encode()
         name = f"lease {name}"
-        lease = Lease(self._cache.add(group, name, token, self._settings.lease_seconds))
+        lease = Lease(self._cache.add(group, name, token, seconds or self._settings.lease_seconds))
         try:
             yield lease
         finally:

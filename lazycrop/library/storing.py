@@ -9,6 +9,7 @@ from typing import Any
 from lazycrop.access.policy import Policy
 from lazycrop.errors import BadRequest
 from lazycrop.events import Stored
+from lazycrop.library.adopting import Adopting
 from lazycrop.library.common import Common
 from lazycrop.library.origins import put
 from lazycrop.library.versions import Versions
@@ -24,10 +25,13 @@ _WAIT = 30.0  # Seconds for a slot: nobody waits for an actor, and its job is no
 class Storing:
     """Stores derivatives."""
 
-    def __init__(self, common: Common, versions: Versions, policy: Policy, recipes: Mapping[str, str]) -> None:
+    def __init__(
+        self, common: Common, versions: Versions, adopting: Adopting, policy: Policy, recipes: Mapping[str, str]
+    ) -> None:
         self._store, self._state, self._records = common.store, common.state, common.records
         self._origins, self._renders, self._events = common.origins, common.renders, common.events
         self._versions = versions
+        self._adopting = adopting
         self._policy = policy
         self._recipes = recipes
 
@@ -37,10 +41,10 @@ class Storing:
         The record is read before and after: what was purged or replaced meanwhile leaves nothing behind.
         """
         derivative = Derivative.from_message(message)
-        if derivative.size is None or derivative.format == AUTO:
-            raise BadRequest(f"The message {derivative.key!r} is no size in a format; only those are stored by a job.")
         self._policy.check(derivative)
-        record = self._records.read_now(derivative.image_id, derivative.version)
+        record = self._records.read_now(derivative.image_id, derivative.version) or self._adopted(derivative)
+        if derivative.format == AUTO or (derivative.size is None and (record is None or not record.at_source)):
+            raise BadRequest(f"The message {derivative.key!r} is no size in a format; only those are stored by a job.")
         if record is None:  # Purged or replaced since it was asked for, perhaps after an earlier try had put it.
             self._clear(derivative)
             return
@@ -51,6 +55,11 @@ class Storing:
             self._state.unmark(derivative)
         else:
             self._state.mark_stored(derivative, record.tag, recipe)
+
+    def _adopted(self, derivative: Derivative) -> Record | None:
+        """The record of a file of a source that was asked for as an image for the first time."""
+        record = self._adopting.adopt(derivative.image_id)
+        return record if record is not None and record.version == derivative.version else None
 
     def add_mezzanines(self, message: Any) -> None:
         """Make the mezzanines of the image that a message names, which was stored without."""
@@ -79,6 +88,5 @@ class Storing:
                 self._store.delete(keys.derivative(derivative.image_id, version, size, format, private))
 
     def _rendered(self, derivative: Derivative, record: Record) -> bytes:
-        assert derivative.size is not None
         source = self._origins.begin_reading(record, derivative.size)()
         return self._renders.size(derivative, record, source, _WAIT)

@@ -33,25 +33,25 @@ without it.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 
 from lazycrop.errors import StoreUnavailable, UnknownImage
 from lazycrop.events import Replaced, Stored
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
-from lazycrop.library.current import Current, now
+from lazycrop.library.current import Current
 from lazycrop.library.origins import put
 from lazycrop.library.purging import Purging
 from lazycrop.model import keys
 from lazycrop.model.derivatives import CONTENT_TYPES
-from lazycrop.model.records import Focal, Record, Tombstone
+from lazycrop.model.records import Focal, Record, Tombstone, now
 from lazycrop.pictures.ingest import Prepared, lacks_mezzanines, mezzanines, prepare
 from lazycrop.settings import Config
 
@@ -59,7 +59,21 @@ logger = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = 5.0  # For others who are writing an earlier version at the same time.
 _POLL = 0.05
-_RENDER_WAIT = 60.0  # Seconds for a slot; whoever stores an image waits for longer things.
+RENDER_WAIT = 60.0  # Seconds for a slot; whoever stores an image waits for longer things.
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a version is made of. ``source``: in a word where it is from. ``sha256``, ``length``: of that file.
+
+    ``validator``: what the source says of it, of an image that is adopted. ``private``: as of a record.
+    """
+
+    source: str
+    sha256: str
+    length: int = 0
+    validator: str = ""
+    private: bool = False
 
 
 class Versions:
@@ -71,8 +85,9 @@ class Versions:
         self._contents = Contents(common.store, common.records)
         self._current = Current(common.store, common.records, self._contents)
         self._limits, self._ingest = config.limits, config.ingest
-        self._purging = Purging(common, self._contents, self._current, config.cache.lease_seconds)
+        self._purging = Purging(common, self._contents, self._current, config)
         self.purge = self._purging.purge
+        self.changing = self._purging.changing
 
     def store(
         self, image_id: str, data: bytes, source: str, bound: tuple[int, int], focal: Focal, private: bool
@@ -82,8 +97,9 @@ class Versions:
         ``source``: in a word where it is from. ``bound``: width and height in pixels that it is shrunk to.
         """
         work = partial(prepare, data, bound, self._limits, self._ingest, focal=focal, reserve=self._renders.memory.use)
-        prepared = self._renders.run(work, _RENDER_WAIT)
-        return self._store_prepared(image_id, prepared, source, private)
+        prepared = self._renders.run(work, RENDER_WAIT)
+        with self.changing(image_id):
+            return self.write(image_id, prepared, Provenance(source, sha256(data).hexdigest(), private=private))
 
     def set_private(self, image_id: str, private: bool) -> Record:
         """Make an image private, or public: a new version of the same picture, after which the former ones go."""
@@ -94,7 +110,7 @@ class Versions:
             return self._records.with_url(record)
         copies = [(one, self._store.get(record.mezzanine_key(one), 2 * one.length)) for one in record.mezzanines]
         prepared = Prepared(
-            data=self._origins.read(record),
+            data=b"" if record.at_source else self._origins.read(record),
             format=record.format,
             width=record.width,
             height=record.height,
@@ -105,17 +121,25 @@ class Versions:
             focal=record.focal,
             mezzanines=tuple(copies),
         )
-        stored = self._store_prepared(image_id, prepared, record.source, private)
+        provenance = Provenance(record.source, record.made_from, record.length, record.validator, private)
+        with self.changing(image_id):
+            stored = self.write(image_id, prepared, provenance)
         for number in filter(lambda number: number < stored.version, self._contents.numbers(image_id)):
             self._purging.delete_version(image_id, number)
         return stored
 
-    def _store_prepared(self, image_id: str, prepared: Prepared, source: str, private: bool) -> Record:
-        with self._purging.changing(image_id):
-            record, current = self._stored(image_id, prepared, source, private)
-            self._remember(record, current)
+    def write(self, image_id: str, prepared: Prepared, provenance: Provenance) -> Record:
+        """Store what was prepared as the next version, within :meth:`changing`."""
+        record, current = self._stored(image_id, prepared, provenance)
+        self._remember(record, current)
         kind = Replaced if record.version > 1 else Stored
         self._events.tell(kind(image_id, record.version, record.origin_key, length=record.length))
+        return self._records.with_url(record)
+
+    def rewrite(self, record: Record) -> Record:
+        """Say something else of the current version, within :meth:`changing`."""
+        self._current.put_own(record)
+        self._remember(record, self._current.settle(record))
         return self._records.with_url(record)
 
     def add_mezzanines(self, image_id: str, version: int) -> None:
@@ -124,10 +148,10 @@ class Versions:
         if record is None or not lacks_mezzanines(record, self._ingest):
             return
         work = partial(mezzanines, self._origins.read(record), self._limits, self._ingest, self._renders.memory.use)
-        made = self._renders.run(work, _RENDER_WAIT)
+        made = self._renders.run(work, RENDER_WAIT)
         for mezzanine, data in made:
             put(self._store, record, record.mezzanine_key(mezzanine), data, CONTENT_TYPES[mezzanine.format])
-        with self._purging.changing(image_id):
+        with self.changing(image_id):
             latest = self._records.read_now(image_id, version)
             if latest is None or latest.tag != record.tag:  # Purged or replaced meanwhile: leave nothing behind.
                 self._purging.delete(record.mezzanine_key(mezzanine) for mezzanine, _ in made)
@@ -148,15 +172,17 @@ class Versions:
         if isinstance(current, Record):
             self._state.remember(current, current=True)
 
-    def _stored(
-        self, image_id: str, prepared: Prepared, source: str, private: bool
-    ) -> tuple[Record, Record | Tombstone]:
+    def _stored(self, image_id: str, prepared: Prepared, provenance: Provenance) -> tuple[Record, Record | Tombstone]:
         """All six steps; returns the record, and what the image is then."""
         what_is, numbers = self._contents.what_is(image_id), self._contents.numbers(image_id)
+        if (other := _same(what_is, provenance)) is not None:
+            return other, other
         latest = what_is.version if what_is else 0
         self._purging.sweep(image_id, what_is, numbers)
         with self._claimed(image_id, max(latest, *numbers, 0) + 1) as version:
-            record = self._record(image_id, version, prepared, source, private)
+            if version > latest + 1 and (other := self._adopted_meanwhile(image_id, latest, version, provenance)):
+                return other, other
+            record = self._record(image_id, version, prepared, provenance)
             self._put_objects(record, prepared)
             current = self._landed(record)
         for number in range(latest + 1, version):
@@ -165,6 +191,7 @@ class Versions:
             current = self._current.settle(record)
         if isinstance(current, Tombstone):  # purged since, by somebody who could not see all of it
             self._purging.delete_version(image_id, version)
+        self._purging.sweep_former(image_id, version, numbers)
         return record, current
 
     @contextmanager
@@ -184,13 +211,15 @@ class Versions:
 
     def _put_objects(self, record: Record, prepared: Prepared) -> None:
         """Put origin and mezzanines; of a failure nothing stays."""
-        objects = {record.mezzanine_key(one): (data, one.format) for one, data in prepared.mezzanines}
-        objects[record.origin_key] = (prepared.data, record.format)
+        objects = {record.mezzanine_key(one): (data, CONTENT_TYPES[one.format]) for one, data in prepared.mezzanines}
+        objects[record.origin_key] = (prepared.data, CONTENT_TYPES[record.format])
+        if record.at_source:
+            objects[record.origin_key] = (record.source.encode(), "text/plain; charset=utf-8")
         tried: list[str] = []  # What failed is among them: a put may succeed although its answer is lost.
         try:
-            for key, (data, format) in objects.items():
+            for key, (data, content_type) in objects.items():
                 tried.append(key)
-                put(self._store, record, key, data, CONTENT_TYPES[format])
+                put(self._store, record, key, data, content_type)
         except BaseException:
             self._purging.delete(reversed(tried))
             raise
@@ -226,23 +255,31 @@ class Versions:
                 else:
                     self._current.put(keys.record(record.image_id), right)
 
+    def _adopted_meanwhile(self, image_id: str, latest: int, version: int, mine: Provenance) -> Record | None:
+        """The record of somebody who was adopting the same file at the same time, and came first."""
+        if not mine.validator:
+            return None
+        for number in range(latest + 1, version):
+            self._await(image_id, number)
+        return _same(self._records.read_now(image_id), mine)
+
     def _await(self, image_id: str, version: int) -> None:
         """Wait until nobody writes this version any more, or for as long as anybody should take for that."""
         until = time.monotonic() + _SETTLE_SECONDS
         while self._contents.is_claimed(image_id, version) and time.monotonic() < until:
             time.sleep(_POLL)
 
-    def _record(self, image_id: str, version: int, prepared: Prepared, source: str, private: bool) -> Record:
+    def _record(self, image_id: str, version: int, prepared: Prepared, provenance: Provenance) -> Record:
         return Record(
             image_id=image_id,
             version=version,
             format=prepared.format,
             width=prepared.width,
             height=prepared.height,
-            length=len(prepared.data),
-            sha256=hashlib.sha256(prepared.data).hexdigest(),
+            length=len(prepared.data) or provenance.length,
+            sha256=sha256(prepared.data).hexdigest() if prepared.data else provenance.sha256,
             stored_at=now(),
-            source=source,
+            source=provenance.source,
             frames=prepared.frames,
             transparent=prepared.transparent,
             mezzanines=tuple(mezzanine for mezzanine, _ in prepared.mezzanines),
@@ -250,5 +287,16 @@ class Versions:
             colour=prepared.colour,
             focal=prepared.focal,
             recipe=self._records.recipe,
-            private=private,
+            private=provenance.private,
+            made_from=provenance.sha256,
+            validator=provenance.validator,
+            at_source=not prepared.data,
         )
+
+
+def _same(what_is: Record | Tombstone | None, provenance: Provenance) -> Record | None:
+    """What the image is, where it is the very file of a source that is about to be adopted."""
+    if isinstance(what_is, Record) and what_is.is_adopted:
+        same = (what_is.validator, what_is.private) == (provenance.validator, provenance.private)
+        return what_is if same else None
+    return None

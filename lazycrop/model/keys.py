@@ -4,6 +4,7 @@
 
     <image id>/image.json                 what the image is now: its current record, or that it was purged
     <image id>/origin.<format>            the origin of its first version
+    <image id>/origin.source              in its place: of an adopted image, whose origin is at its source
     <image id>/mezzanine-<edge>.<format>  working copies
     <image id>/<size>.<format>            each derivative
     <image id>/-claim-<token>             a version that is being written
@@ -36,6 +37,9 @@ AUTO = "auto"
 
 PRIVATE = "-private/"
 """Where all that nobody may read without a signature is: what a bucket's policy has to name."""
+
+AT_SOURCE = "source"
+"""In place of an origin's format where it is not in the store."""
 
 _RECORD = "image.json"
 _CLAIM = "-claim-"

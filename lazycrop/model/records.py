@@ -39,8 +39,9 @@ class Record:
     ``frames``: more than 1 for an animation. ``transparent``: some pixel may be.
     ``placeholder``: a data URI, None when not made. ``colour``: the dominant colour, ``rrggbb``.
     ``focal``: where the subject is, per cent of width and height. ``recipe``: the fingerprint of the settings by which
-    sizes were made when it was stored. ``private``: only who has a signed URL gets anything of it. ``url``: of the
-    origin; not stored.
+    sizes were made when it was stored. ``private``: only who has a signed URL gets anything of it. ``made_from``:
+    SHA-256 of the file that all of it was made from, hex. ``validator``: of an adopted image, what its source said of
+    that file; ``at_source``: and its origin is there still, not in the store. ``url``: of the origin; not stored.
     """
 
     image_id: str
@@ -60,7 +61,25 @@ class Record:
     focal: tuple[int, int] | None = None
     recipe: str = ""
     private: bool = False
+    made_from: str = ""
+    validator: str = ""
+    at_source: bool = False
     url: str = ""
+
+    @property
+    def is_adopted(self) -> bool:
+        """Was it made of a file that a source has? Such an image follows its file."""
+        return bool(self.validator)
+
+    @property
+    def is_provisional(self) -> bool:
+        """Has nobody stored anything of it yet? It is what the header of a source's file says."""
+        return self.is_adopted and not self.sha256
+
+    @property
+    def is_unseen(self) -> bool:
+        """Has nobody looked yet whether there is such an image? Nothing but its id is known then."""
+        return not self.stored_at
 
     @property
     def folder(self) -> str:
@@ -69,7 +88,9 @@ class Record:
 
     @property
     def origin_key(self) -> str:
-        return keys.origin(self.image_id, self.version, self.format, self.private)
+        """What is there for as long as the version is: its origin, or a word of where that is."""
+        format = keys.AT_SOURCE if self.at_source else self.format
+        return keys.origin(self.image_id, self.version, format, self.private)
 
     def mezzanine_key(self, mezzanine: Mezzanine) -> str:
         return keys.mezzanine(self.image_id, self.version, mezzanine.edge, mezzanine.format, self.private)
@@ -83,6 +104,8 @@ class Record:
     def tag(self) -> str:
         """Names this version's content: two images, or two stores of one, never share it."""
         identity = f"{self.version} {self.sha256} {self.focal} {self.stored_at}"
+        if self.is_adopted:  # The same before it is adopted, when nobody has read all of the file.
+            identity = f"{self.version} {self.validator} {self.focal}"
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     @property
@@ -95,7 +118,7 @@ class Record:
         numbers = [self.version, self.width, self.height, self.length, self.frames]
         numbers += [n for one in self.mezzanines for n in (one.edge, one.width, one.height, one.length)]
         kinds = (self.format, *(mezzanine.format for mezzanine in self.mezzanines))
-        texts = (self.image_id, self.sha256, self.stored_at, self.source, self.recipe)
+        texts = (self.image_id, self.sha256, self.stored_at, self.source, self.recipe, self.made_from, self.validator)
         return (
             all(type(number) is int and 0 < number < _LARGEST for number in numbers)
             and all(kind in CONTENT_TYPES for kind in kinds)
@@ -103,6 +126,7 @@ class Record:
             and all(isinstance(text, str | None) for text in (self.placeholder, self.colour))
             and isinstance(self.transparent, bool)
             and isinstance(self.private, bool)
+            and isinstance(self.at_source, bool)
             and (self.focal is None or all(0 <= part <= 100 for part in self.focal))
         )
 
@@ -141,15 +165,17 @@ class Record:
 class Tombstone:
     """What is left of an image that was purged: the number of its last version, which is never used again.
 
-    ``purged_at``: when, in ISO 8601, UTC.
+    ``purged_at``: when, in ISO 8601, UTC. ``private``: an image that is adopted again stays so.
     """
 
     image_id: str
     version: int
     purged_at: str
+    private: bool = False
 
     def to_json(self) -> bytes:
-        return json.dumps({"image_id": self.image_id, "purged": self.version, "purged_at": self.purged_at}).encode()
+        content = {"image_id": self.image_id, "purged": self.version, "purged_at": self.purged_at}
+        return json.dumps({**content, "private": True} if self.private else content).encode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +199,8 @@ def read(data: bytes) -> Record | Tombstone | Pointer:
         if type(version) is not int or not 0 < version < _LARGEST or not isinstance(image_id, str):
             raise ValueError
         if "purged" in content:
-            return Tombstone(image_id=image_id, version=version, purged_at=str(content["purged_at"]))
+            private = content.get("private") is True
+            return Tombstone(image_id=image_id, version=version, purged_at=str(content["purged_at"]), private=private)
         return Pointer(image_id=image_id, version=version)
 
 
@@ -187,7 +214,29 @@ def _reading() -> Iterator[None]:
 
 
 _STORED = frozenset(field.name for field in fields(Record)) - {"url"}
+_UNSEEN = 100_000  # Pixels on a side.
 _LARGEST = 1 << 53  # of the whole numbers that every reader of JSON agrees on (RFC 8259, 6)
+
+
+def unseen(image_id: str, version: int | None, private: bool) -> Record:
+    """What stands for an image of which nothing is known yet: as large as one may be, so that any size can be named."""
+    return Record(
+        image_id=image_id,
+        version=version or 1,
+        format="jpg",
+        width=_UNSEEN,
+        height=_UNSEEN,
+        length=0,
+        sha256="",
+        stored_at="",
+        source="",
+        private=private,
+    )
+
+
+def now() -> str:
+    """In ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat()
 
 
 def check_focal(focal: object) -> None:

@@ -159,12 +159,16 @@ def _times(side: int, ratio: tuple[int, int]) -> int:
     return max(1, (2 * side * ratio[0] + ratio[1]) // (2 * ratio[1]))
 
 
+DEFAULT_BOUND = "4000x4000"
+"""The box that an origin is shrunk to where nobody says another."""
+
+
 def read_bound(bound: str | Size) -> tuple[int, int]:
     """The box that an origin must fit in, in pixels; a side that is not given does not bind. Raises BadRequest."""
     size = Size.parse(bound) if isinstance(bound, str) else bound
     if size != Size(size.width, size.height):
         raise BadRequest(
-            f"The bound {str(bound)!r} has a fit or options; it is a width and a height alone, like '4000x4000'."
+            f"The bound {str(bound)!r} has a fit or options; it is a width and a height alone, like {DEFAULT_BOUND!r}."
         )
     return size.width or 99_999, size.height or 99_999
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import Literal
 
-from lazycrop.model.records import Mezzanine, Record
-from lazycrop.model.sizes import Size
+from lazycrop.model.records import Focal, Mezzanine, Record
+from lazycrop.model.sizes import DEFAULT_BOUND, Size, read_bound
 from lazycrop.pictures.decoding import Reserve, open_picture, unbounded
 from lazycrop.pictures.encoding import is_drawing, save_mezzanine, save_origin, save_tiny
-from lazycrop.pictures.headers import format_of
+from lazycrop.pictures.headers import STORED_FORMATS, format_of
 from lazycrop.pictures.pixels import Pixels, detail, is_transparent, rgba
 from lazycrop.pictures.settings import IngestSettings, Limits
 
@@ -58,7 +57,7 @@ def prepare(
     limits: Limits,
     ingest: IngestSettings,
     *,
-    focal: tuple[int, int] | Literal["auto"] | None = None,
+    focal: Focal = None,
     reserve: Reserve = unbounded,
 ) -> Prepared:
     """Make an origin of a source that fits into ``bound`` (width, height), with all that is stored beside it.
@@ -68,25 +67,83 @@ def prepare(
     """
     format_of(data, limits.input_formats)
     with open_picture(data, limits, reserve) as picture:
-        size = width, height = Size(*bound).scaled(picture.width, picture.height)
+        size = Size(*bound).scaled(picture.width, picture.height)
         pixels = picture.pixels(size)
-        transparent = any(is_transparent(image) for image in pixels.images)
-        if not transparent:
-            pixels = pixels.opaque()
+        pixels, transparent = _opaque(pixels)
         format, origin = save_origin(picture, pixels, transparent)
-        sketch = pixels.sketch()
-        return Prepared(
-            data=origin,
-            format=format,
-            width=width,
-            height=height,
-            frames=len(pixels.images),
-            transparent=transparent,
-            placeholder=_placeholder(sketch),
-            colour=_dominant_colour(sketch),
-            focal=_focal_point(sketch) if focal == "auto" else focal,
-            mezzanines=_cascade(pixels, format, size, is_drawing(sketch), len(origin), ingest),
-        )
+        return _prepared(pixels, origin, format, size, len(pixels.images), len(origin), transparent, ingest, focal)
+
+
+def prepare_without_origin(
+    data: bytes,
+    limits: Limits,
+    ingest: IngestSettings,
+    *,
+    reserve: Reserve = unbounded,
+) -> Prepared:
+    """All that is stored of a file that stays where it is: ``data`` of the result is empty. Raises as prepare does.
+
+    It is decoded only as far as the largest mezzanine needs, and of an animation only the first frame.
+    """
+    kind = format_of(data, limits.input_formats)
+    with open_picture(data, limits, reserve) as picture:
+        size = Size(*read_bound(DEFAULT_BOUND)).scaled(picture.width, picture.height)
+        edges = _edges(*size, kind, ingest) if picture.frames == 1 else []
+        pixels, transparent = _opaque(picture.pixels(_within(edges[0], *size) if edges else size, frames=1))
+        format = kind if kind in STORED_FORMATS else "png" if transparent else "jpg"
+        return _prepared(pixels, b"", format, size, picture.frames, len(data), transparent, ingest, None)
+
+
+def _opaque(pixels: Pixels) -> tuple[Pixels, bool]:
+    """The pixels, without transparency where none of them is transparent; and whether some is."""
+    transparent = any(is_transparent(image) for image in pixels.images)
+    return (pixels if transparent else pixels.opaque()), transparent
+
+
+def _prepared(
+    pixels: Pixels,
+    origin: bytes,
+    format: str,
+    size: tuple[int, int],
+    frames: int,
+    length: int,
+    transparent: bool,
+    ingest: IngestSettings,
+    focal: Focal,
+) -> Prepared:
+    sketch = pixels.sketch()
+    return Prepared(
+        data=origin,
+        format=format,
+        width=size[0],
+        height=size[1],
+        frames=frames,
+        transparent=transparent,
+        placeholder=_placeholder(sketch),
+        colour=_dominant_colour(sketch),
+        focal=_focal_point(sketch) if focal == "auto" else focal,
+        mezzanines=_cascade(pixels, format, size, is_drawing(sketch), length, ingest) if frames == 1 else (),
+    )
+
+
+def outline(head: bytes, limits: Limits) -> tuple[str, tuple[int, int]]:
+    """The format, width and height that :func:`prepare` would give to the origin of a file that begins so.
+
+    (Of a format that no origin has it may be a PNG instead: it is not known whether some pixel is transparent.)
+    Raises UnsupportedImage, ImageTooLarge; BrokenImage when there is not enough of it.
+    """
+    kind = format_of(head, limits.input_formats)
+    with open_picture(head, limits) as picture:
+        size = Size(*read_bound(DEFAULT_BOUND)).scaled(picture.width, picture.height)
+    return kind if kind in STORED_FORMATS else "jpg", size
+
+
+def upright(data: bytes, limits: Limits, reserve: Reserve = unbounded) -> bytes:
+    """The origin that :func:`prepare` would make of a file, alone. Raises as that does."""
+    format_of(data, limits.input_formats)
+    with open_picture(data, limits, reserve) as picture:
+        pixels = picture.pixels(Size(*read_bound(DEFAULT_BOUND)).scaled(picture.width, picture.height))
+        return save_origin(picture, *_opaque(pixels))[1]
 
 
 def lacks_mezzanines(record: Record, ingest: IngestSettings) -> bool:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from itertools import islice
 
 from lazycrop.errors import ImageTooLarge, SourceUnavailable
+from lazycrop.model.keys import composed
 from lazycrop.sources.contract import Seen
 from lazycrop.sources.names import is_name, segments
-from lazycrop.stores.files import composed, ignores_case
+from lazycrop.stores.files import ignores_case
 
 # A folder that may be passed through need not be one that may be listed; Linux alone tells the two apart.
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | getattr(os, "O_PATH", os.O_RDONLY)

@@ -10,13 +10,12 @@ from typing import TypeVar
 
 from lazycrop.concurrency.guard import Guard
 from lazycrop.errors import BadImageId, BadRequest, ImageTooLarge, SourceUnavailable
-from lazycrop.model.keys import check_image_id
+from lazycrop.model.keys import check_image_id, composed
 from lazycrop.sources.contract import Describing, Seen, Source
 from lazycrop.sources.download import DownloadSettings
 from lazycrop.sources.opening import check_apart, open_source
 from lazycrop.sources.settings import SourceSettings
 from lazycrop.stores.contract import Store, StoreSettings
-from lazycrop.stores.files import composed
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

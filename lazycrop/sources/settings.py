@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazycrop.errors import BadImageId, ConfigurationError
-from lazycrop.model.keys import check_image_id
+from lazycrop.model.keys import check_image_id, composed
 from lazycrop.options import option, shown
-from lazycrop.stores.files import composed
 
 _METHODS = ("look", "read", "walk")
 # A blank or comma parts two sources where the next name and its = follow; a folder's name may have some of its own.

@@ -38,6 +38,9 @@ class StoreSettings:
     s3_secret_key: str | None = option(None, "The S3 secret key.", secret=True)
     s3_region: str | None = option(None, "The S3 region.")
     s3_acl: str | None = option(None, "The ACL sent with each S3 object, such as `public-read`.")
+    keep_versions: int = option(
+        2, "How many versions of an image are kept: the current one, and those before it.", least=1
+    )
     store_connect_seconds: float = option(1.0, "How long connecting to one address of the store may take.", rare=True)
     store_read_seconds: float = option(
         2.0, "How long the store may be silent while an object is read or looked up.", rare=True

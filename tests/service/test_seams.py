@@ -72,7 +72,12 @@ def test_origins_may_lie_in_a_dictionary() -> None:
     data = png("red")
     parts.versions.store("cat", data, "bytes", (300, 200), None, False)
     common = Common(
-        parts.store, parts.state, parts.records, Dictionary(parts.store, config.prefix), parts.renders, parts.events
+        parts.store,
+        parts.state,
+        parts.records,
+        Dictionary(parts.store, parts.sources, config),
+        parts.renders,
+        parts.events,
     )
     maker = Maker(common, parts.jobs, config)
     answer = Service(replace(parts, maker=maker), config).answer(Request("/cat/100x.png"))

@@ -1,0 +1,227 @@
+"""Files that a source has: answered at once, adopted by an actor, followed from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from PIL import Image
+
+from doubles import BLUE, GREEN, RED, Dictionary, flat, open_adopting
+from lazycrop import LazyCrop
+from lazycrop.http.answers import Answer
+from lazycrop.stores.memory import MemoryStore
+
+
+def body(answer: Answer) -> bytes:
+    return answer.body if isinstance(answer.body, bytes) else answer.body.read()
+
+
+def colour(answer: Answer) -> tuple[int, int, int]:
+    assert answer.status == 200, body(answer)
+    pixel = Image.open(io.BytesIO(body(answer))).convert("RGB").getpixel((5, 5))
+    return min((RED, GREEN, BLUE), key=lambda one: sum(abs(a - b) for a, b in zip(one, pixel, strict=True)))  # type: ignore[arg-type]
+
+
+def look_again(images: LazyCrop, image_id: str) -> None:
+    """What the actor does that a request has look again after ``source_seconds``."""
+    images.jobs.actors["look"]({"image_id": image_id, "size": None, "format": "jpg", "version": 1})
+
+
+def test_a_file_is_answered_in_any_size_and_adopted_without_its_origin() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source)
+    answer = images.answer("/cat.jpg/90x60.jpg")
+    assert colour(answer) == RED
+    assert Image.open(io.BytesIO(body(answer))).size == (90, 60)
+    record = images.record("cat.jpg")
+    assert (record.width, record.height, record.at_source) == (900, 600, True)
+    assert record.made_from == hashlib.sha256(source.files["cat.jpg"]).hexdigest()
+    assert record.placeholder
+    kept = set(images.store.list("cat.jpg/"))
+    assert {"cat.jpg/image.json", "cat.jpg/origin.source", "cat.jpg/90x60.jpg"} <= kept
+    assert "cat.jpg/origin.jpg" not in kept
+
+
+def test_from_the_second_size_on_the_source_is_left_alone() -> None:
+    source = Dictionary(cat__jpg=flat(RED, size=(2000, 1500)))
+    images = open_adopting(source)
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    assert images.answer("/cat.jpg/90x60.jpg").status in (200, 301)
+    source.calls.clear()
+    assert colour(images.answer("/cat.jpg/100x.jpg")) == RED
+    assert source.calls["read"] == 0
+    assert colour(images.answer("/cat.jpg/1900x.jpg")) == RED  # larger than every copy
+    assert source.calls["read"] == 1
+
+
+def test_the_first_answer_and_the_later_ones_have_one_etag() -> None:
+    images = open_adopting(Dictionary(cat__jpg=flat(RED)), broker="redis://127.0.0.1:1/0")  # nobody stores anything
+    first = images.answer("/cat.jpg/90x60.jpg")
+    images.adopt("cat.jpg")
+    second = images.answer("/cat.jpg/90x60.jpg")
+    assert dict(first.headers)["ETag"] == dict(second.headers)["ETag"]
+    assert body(first) == body(second)
+
+
+def test_an_origin_is_made_upright_and_without_metadata_and_the_file_never_leaves() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "where I live"
+    data = flat(RED, exif=exif)
+    images = open_adopting(Dictionary(cat__jpg=data))
+    answer = images.answer("/cat.jpg/origin.jpg")
+    assert answer.status == 200
+    origin = body(answer)
+    assert b"where I live" not in origin
+    assert Image.open(io.BytesIO(origin)).size == (600, 900)
+    assert body(images.answer("/cat.jpg/origin.jpg")) == origin
+
+
+def test_copy_origins_keeps_a_copy() -> None:
+    images = open_adopting(Dictionary(cat__jpg=flat(RED)), copy_origins=True)
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    assert images.store.exists("cat.jpg/origin.jpg")
+    assert not images.record("cat.jpg").at_source
+
+
+def test_what_no_source_has_is_not_found_and_what_is_no_image_is_said_to_be_none() -> None:
+    images = open_adopting(Dictionary(text__jpg=b"some text", cut__jpg=flat(RED, size=(3000, 3000))[:9000]))
+    assert images.answer("/none.jpg/90x60.jpg").status == 404
+    assert images.answer("/text.jpg/90x60.jpg").status == 415
+    assert images.answer("/cut.jpg/90x60.jpg").status == 422
+    assert list(images.store.list("")) == []
+
+
+def test_a_source_that_is_down_is_a_503_and_stored_sizes_are_answered() -> None:
+    source = Dictionary(cat__jpg=flat(RED), dog__jpg=flat(RED))
+    images = open_adopting(source)
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    source.down = True
+    answer = images.answer("/dog.jpg/90x60.jpg")
+    assert answer.status == 503
+    assert dict(answer.headers)["Retry-After"]
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+
+
+def test_a_file_that_was_replaced_is_the_next_version() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source)
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    source.files["cat.jpg"] = flat(GREEN)
+    look_again(images, "cat.jpg")
+    assert images.record("cat.jpg").version == 2
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == GREEN
+
+
+def test_a_file_that_was_touched_stays_the_version_that_it_is() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source)
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    source.touches += 1
+    look_again(images, "cat.jpg")
+    record = images.record("cat.jpg")
+    assert (record.version, record.validator[-2:]) == (1, " 1")
+    assert colour(images.answer("/cat.jpg/800x.jpg")) == RED
+
+
+def test_a_file_that_went_takes_its_sizes_along_and_may_come_back() -> None:
+    data = flat(RED)
+    source = Dictionary(cat__jpg=data)
+    images = open_adopting(source)
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    del source.files["cat.jpg"]
+    look_again(images, "cat.jpg")
+    assert images.answer("/cat.jpg/90x60.jpg").status == 404
+    assert list(images.store.list("cat.jpg/")) == ["cat.jpg/image.json"]
+    source.files["cat.jpg"] = data
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    assert images.record("cat.jpg").version == 2
+
+
+def test_a_file_that_is_no_image_any_more_is_not_answered_as_the_old_one() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source)
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    source.files["cat.jpg"] = b"some text"
+    with pytest.raises(Exception, match="no image"):
+        look_again(images, "cat.jpg")
+    assert images.answer("/cat.jpg/90x60.jpg").status == 415
+
+
+def test_a_size_is_never_made_of_another_file_than_its_record_speaks_of() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source, record_seconds=100)
+    first = images.answer("/cat.jpg/90x60.jpg")
+    source.files["cat.jpg"] = flat(GREEN)
+    second = images.answer("/cat.jpg/890x.jpg")  # too large for the copies, so of the file itself
+    assert colour(first) == RED
+    assert colour(second) == GREEN
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == GREEN
+
+
+def test_an_image_that_was_stored_stays_what_it_is() -> None:
+    images = open_adopting(Dictionary(cat__jpg=flat(RED)))
+    images.store_origin("cat.jpg", flat(BLUE))
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == BLUE
+    look_again(images, "cat.jpg")
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == BLUE
+
+
+def test_what_was_purged_is_adopted_again_with_other_urls() -> None:
+    images = open_adopting(Dictionary(cat__jpg=flat(RED)))
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    images.purge("cat.jpg")
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    assert images.url("cat.jpg", "90x60").endswith("/cat.jpg/v2/90x60.jpg")
+
+
+def test_a_private_image_stays_private_when_its_file_changes() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source, secret="a key of thirty-two characters, ok")
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    images.set_private("cat.jpg", True)
+    assert images.answer("/cat.jpg/90x60.jpg").status == 403
+    source.files["cat.jpg"] = flat(GREEN)
+    look_again(images, "cat.jpg")
+    assert images.answer("/cat.jpg/90x60.jpg").status == 403
+    images.purge("cat.jpg")
+    assert images.answer("/cat.jpg/90x60.jpg").status == 403
+
+
+def test_many_who_ask_at_once_have_the_file_read_once() -> None:
+    source = Dictionary(cat__jpg=flat(RED, size=(3000, 2000)))
+    images = open_adopting(source, broker="embedded", record_seconds=100)
+    rendered: Counter[str] = Counter()
+    images.on("rendered", lambda event: rendered.update([event.key]))
+    barrier = threading.Barrier(32)
+
+    def ask(_: int) -> tuple[int, int, int]:
+        barrier.wait()
+        return colour(images.answer("/cat.jpg/90x60.jpg"))
+
+    with ThreadPoolExecutor(32) as pool:
+        assert set(pool.map(ask, range(32))) == {RED}
+    images.close()
+    assert rendered == {"cat.jpg/90x60.jpg": 1}
+    assert source.calls["read"] == 2  # for the answer, and for the copies
+
+
+def test_two_that_adopt_at_once_without_a_common_cache_make_one_version() -> None:
+    source, store = Dictionary(cat__jpg=flat(RED)), MemoryStore()
+    both = [open_adopting(source, store=store) for _ in range(2)]
+    barrier = threading.Barrier(2)
+
+    def adopt(images: LazyCrop) -> int:
+        barrier.wait()
+        return images.adopt("cat.jpg").version
+
+    for _ in range(20):
+        with ThreadPoolExecutor(2) as pool:
+            versions = set(pool.map(adopt, both))
+        assert len(versions) == 1
+        both[0].purge("cat.jpg")
