@@ -7,17 +7,61 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lazycrop.concurrency.forks import renew
 
 T = TypeVar("T")
 
-_Run = Callable[[Callable[[], None]], None]
-"""Makes a call, and says when it is done."""
+
+class Call(Generic[T]):
+    """A call of ``do`` that another thread makes, with the request's deadline of this one.
+
+    (A Future of concurrent.futures, whose parts are written in Python, takes 33 µs of CPU from thread to thread, where
+    this takes 23.)
+    """
+
+    def __init__(self, do: Callable[[], T]) -> None:
+        self._do = do
+        self._context = copy_context()
+        self._begun, self._ended = threading.Lock(), threading.Lock()
+        self._ended.acquire()
+
+    def make(self, idle: deque[None]) -> None:
+        """Make it unless it was cancelled; and say that there is an ``idle`` thread before anybody has the result."""
+        self._error: Exception | None = None
+        if self._begun.acquire(blocking=False):
+            try:
+                self._result = self._context.run(self._do)
+            except Exception as error:
+                self._error = error
+            except BaseException as error:  # What ends a thread or the process is to end nobody else's who waits.
+                self._error = RuntimeError(f"the call was ended by {error!r}")
+        idle.append(None)
+        self._ended.release()
+
+    def cancel(self) -> bool:
+        """See to it that it is not made; False where it has begun."""
+        return self._begun.acquire(blocking=False)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end, ``seconds`` at most. Has it ended?"""
+        ended = self._ended.acquire(timeout=seconds)
+        if ended:
+            self._ended.release()
+        return ended
+
+    def result(self, seconds: float = -1) -> T:
+        """What it returned or raised. Blocks, for ``seconds`` at most where they are given, and raises TimeoutError."""
+        if not self.wait(seconds):
+            raise TimeoutError
+        error, self._error = self._error, None  # whose traceback refers to this call
+        if error is not None:
+            raise error
+        return self._result
 
 
 class Pool:
@@ -38,27 +82,19 @@ class Pool:
 
     def _forget(self) -> None:
         # Not imported by its name: gevent puts another one in its place, and may come later.
-        self._calls: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
+        self._calls: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
+        self._idle: deque[None] = deque(maxlen=self._count)
         self._started = 0
 
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Have ``call`` made, with the request's deadline. One that is cancelled before it begins is not made."""
-        future: Future[T] = Future()
-        context = copy_context()
-
-        def run(done: Callable[[], None]) -> None:
-            if future.set_running_or_notify_cancel():
-                _fulfil(future, lambda: context.run(call), done)
-            else:
-                done()
-
+    def submit(self, do: Callable[[], T]) -> Call[T]:
+        """Have ``do()`` called. One that is cancelled before it begins is not made."""
+        call = Call(do)
         with self._lock:
             if self._has_thread():
-                self._calls.put(run)
-                return future
-        run(_nothing)
-        return future
+                self._calls.put(call)
+                return call
+        call.make(deque())
+        return call
 
     def close(self) -> None:
         """End the threads once they have done what they were given; a later call starts new ones."""
@@ -72,7 +108,9 @@ class Pool:
 
     def _has_thread(self) -> bool:
         """Is there one that takes the next call, sooner or later?"""
-        if not self._idle.acquire(blocking=False) and self._started < self._count:
+        if self._idle:
+            self._idle.pop()
+        elif self._started < self._count:
             arguments = (self._calls, self._idle)
             try:
                 threading.Thread(target=_work, args=arguments, name=self._name, daemon=True).start()
@@ -82,23 +120,7 @@ class Pool:
         return True
 
 
-def _work(calls: queue.SimpleQueue[_Run | None], idle: threading.Semaphore) -> None:
-    while (run := calls.get()) is not None:
-        run(idle.release)
-        del run  # and what it refers to
-
-
-def _fulfil(future: Future[Any], call: Callable[[], Any], done: Callable[[], None]) -> None:
-    """Make the call, say that it is ``done``, and only then let anybody know of the result, who may send another."""
-    try:
-        result = call()
-    except BaseException as error:
-        done()
-        future.set_exception(error)
-    else:
-        done()
-        future.set_result(result)
-
-
-def _nothing() -> None:
-    pass
+def _work(calls: queue.SimpleQueue[Call[Any] | None], idle: deque[None]) -> None:
+    while (call := calls.get()) is not None:
+        call.make(idle)
+        del call  # and what it refers to

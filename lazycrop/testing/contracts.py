@@ -37,12 +37,10 @@ def check_store(store: Store, *, seconds: float = 60) -> None:
     pool = Pool("lazycrop-check", 2)
 
     def in_time(promise: Callable[[Store, str], None]) -> None:
-        future = pool.submit(lambda: promise(store, f"{root}{promise.__name__.strip('_')}/"))
-        try:
-            future.result(seconds)
-        except TimeoutError:
-            _expect(future.done(), f"each call ends; this was not kept within {seconds:g} s by {promise.__name__[1:]}")
-            raise
+        call = pool.submit(lambda: promise(store, f"{root}{promise.__name__.strip('_')}/"))
+        ends = call.wait(seconds)
+        _expect(ends, f"each call ends; this was not kept within {seconds:g} s by {promise.__name__[1:]}")
+        call.result()
 
     def _what_is_deleted_is_listed_no_more(store: Store, folder: str) -> None:
         for key in _all_below(store, root):
