@@ -14,6 +14,7 @@ from lazycrop.access.decision import Snapped
 from lazycrop.build import Parts
 from lazycrop.concurrency.deadlines import deadline
 from lazycrop.concurrency.timing import measure, recorded
+from lazycrop.concurrency.waits import Room
 from lazycrop.errors import (
     LazyCropError,
     MethodNotAllowed,
@@ -62,6 +63,7 @@ class Service:
         self._store = parts.store
         self._records = parts.records
         self._maker = parts.maker
+        self._room = Room(config.waiting_requests)
         self._shortcuts = Shortcuts(config.shortcuts)
         self.remembered = self._shortcuts.redirect
         self.forget = self._shortcuts.forget
@@ -76,7 +78,7 @@ class Service:
         shortcut = self._shortcuts.get(*url) if request.is_plain else None
         if shortcut is not None and shortcut.key is None:
             return Answer(shortcut.status, list(shortcut.headers))
-        with deadline(self._config.request_seconds):
+        with deadline(self._config.request_seconds), self._room.visit():
             if shortcut is not None and (ready := self._by_shortcut(shortcut)) is not None:
                 return ready
             with recorded() as seconds:

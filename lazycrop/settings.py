@@ -48,6 +48,13 @@ class ServiceSettings:
         None, "What pages show in place of an image that is missing; without it their helpers raise an error."
     )
     request_seconds: float = option(8.0, "How long a request may wait for stores, slots and other requests, in all.")
+    waiting_requests: int = option(
+        0,
+        "How many requests of one process may wait for a store, cache or broker that is slow (0.3 s a call or more); "
+        "one more is answered 503 with Retry-After at once, so that the server's other threads are free for the "
+        "application. 0 is half of the threads that bring requests, and 2 at least; give a server of two threads 1, "
+        "and one that only answers for images all of its threads. Greenlets of gevent are not bounded.",
+    )
     follow_seconds: float = option(
         3.0, "How long to wait for bytes that another process is making, before making them here."
     )

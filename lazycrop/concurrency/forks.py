@@ -46,6 +46,12 @@ def _heed_gevent() -> None:
             subscribers.append(_patched)
 
 
+def has_greenlets() -> bool:
+    """Are this process's threads gevent's? Then as many as there is memory for may wait."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
 def _patched(event: object) -> None:
     if type(event).__name__.startswith("GeventDidPatch"):  # Zope tells all of its own events, too.
         _renew_all()

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from lazycrop.concurrency import waits
 from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.forks import renew
 from lazycrop.concurrency.pool import Call, Pool
+from lazycrop.errors import Overloaded
 
 T = TypeVar("T")
 
@@ -32,7 +34,10 @@ class Guard:
     seconds (``seconds`` when not given) says so too; one that was given less of the request's time does not.
     ``is_fault``: whether an error is one to tell of, though no reason to rest. Any other error is an answer.
 
-    The log has one warning when a fault begins and one line when it is over, however many calls fail in between.
+    While its calls take long, of requests only some may wait for them (:mod:`lazycrop.concurrency.waits`).
+
+    The log has one warning when a fault begins and one line when it is over, however many calls fail in between. So it
+    has of the time when requests are refused.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Guard:
         self.name = name
         self._log = log
         self._seconds = seconds
+        self._long = min(waits.LONG, seconds / 2)
         self._rest_seconds = rest_seconds
         self._patience = 0.9 * min(seconds, seconds if patience is None else patience)
         self._is_ill = is_ill
@@ -60,7 +66,8 @@ class Guard:
     def after_fork(self) -> None:
         self._lock = threading.Lock()
         self._rests_until = self._failed_at = self._answered_at = 0.0
-        self._is_faulty = False
+        self._is_faulty = self._refuses = False
+        self._usual = 0.0  # Seconds that a call takes at this time.
 
     @property
     def ready(self) -> bool:
@@ -70,9 +77,11 @@ class Guard:
     def call(self, do: Callable[[], T], seconds: float | None = None) -> T:
         """What ``do()`` returns or raises. Blocks ``seconds`` at most, and not beyond the request's deadline.
 
-        Raises :class:`Resting` at once while the other side is left alone, and TimeoutError with a reason.
+        Raises :class:`Resting` at once while the other side is left alone, TimeoutError with a reason, and
+        :class:`~lazycrop.errors.Overloaded` to a request that would wait for long where too many do already.
         """
-        if self._pool is None and self.ready:  # in fewer steps: it is on the way of every hit
+        if self._pool is None:  # in fewer steps: it is on the way of every hit
+            self._enter()
             return self._watched(do, time.monotonic())
         return self.begin(do, seconds)()
 
@@ -81,11 +90,10 @@ class Guard:
 
         Without threads of its own the guard makes the call in the second step.
         """
-        if not self.ready:
-            raise Resting(f"{self.name} did not answer a moment ago")
-        began = time.monotonic()
         if self._pool is None:
-            return lambda: self._watched(do, time.monotonic())
+            return lambda: self.call(do)
+        self._enter()
+        began = time.monotonic()
         wait = left(self._seconds if seconds is None else seconds)
         if not wait:
             raise TimeoutError("the request's time was over before it was asked")
@@ -97,8 +105,42 @@ class Guard:
         if self._pool is not None:
             self._pool.close()
 
+    def _enter(self) -> None:
+        if not self.ready:
+            raise Resting(f"{self.name} did not answer a moment ago")
+        if self._usual >= self._long:
+            self._wait_long()
+
+    def _wait_long(self) -> None:
+        try:
+            waits.wait_long()
+        except Overloaded:
+            with self._lock:
+                is_new = not (self._refuses or self._is_faulty)
+                self._refuses = self._refuses or is_new
+            if is_new:
+                said = "%s is slow, %.1f s a call; as many requests wait as may, and more are refused"
+                self._log.warning(said, self.name, self._usual)
+            raise
+
+    def _took(self, seconds: float) -> None:
+        self._usual += (seconds - self._usual) / 4  # One call that takes its time says little.
+        if self._refuses and self._usual < self._long / 2:
+            with self._lock:
+                was_refusing, self._refuses = self._refuses, False
+            if was_refusing:
+                self._log.warning("%s is quick again", self.name)
+
+    def _is_late(self, began: float) -> bool:
+        """Does the call take long that began then? Who comes next knows it before that one has ended."""
+        waited = time.monotonic() - began
+        if waited >= self._long:
+            self._usual = max(self._usual, waited)
+        return waited >= self._long
+
     def _result(self, call: Call[T], began: float, wait: float) -> T:
-        if call.wait(max(0.0, began + wait - time.monotonic())):
+        left = max(0.0, began + wait - time.monotonic())
+        if waits.ended(call.wait, left, lambda: self._is_late(began), self._wait_long):
             return call.result()
         is_queued = call.cancel()
         if not is_queued and call.wait(0):  # It ended in the last moment.
@@ -110,9 +152,10 @@ class Guard:
     def _watched(self, do: Callable[[], T], began: float) -> T:
         try:
             result = do()
-        except _Busy:
+        except (_Busy, Overloaded):
             raise
         except Exception as error:
+            self._took(time.monotonic() - began)
             if isinstance(error, TimeoutError) or self._is_ill(error):
                 self._fault(error, self._rest_seconds)
             elif self._is_fault(error):
@@ -120,6 +163,7 @@ class Guard:
             else:
                 self._answered(began)
             raise
+        self._took(time.monotonic() - began)
         self._answered(began)
         return result
 

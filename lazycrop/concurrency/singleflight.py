@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
+from lazycrop.concurrency import waits
 from lazycrop.concurrency.forks import renew
 from lazycrop.errors import Overloaded
 
 T = TypeVar("T")
+
+
+class _Flight(Future[T]):
+    """A call that is under way for ``leader``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leader = waits.current()
+
+    def wait(self, seconds: float) -> bool:
+        return bool(wait([self], seconds).done)
+
+    def is_slow(self) -> bool:
+        """Does the leader wait for something slow, so that all who follow it do?"""
+        return self.leader is not None and self.leader.is_long
 
 
 class SingleFlight(Generic[T]):
@@ -21,12 +37,13 @@ class SingleFlight(Generic[T]):
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
-        self._running: dict[str, Future[T]] = {}
+        self._running: dict[str, _Flight[T]] = {}
 
     def run(self, key: str, make: Callable[[], T], seconds: float) -> tuple[T, bool]:
         """What ``make()`` returns or raises, and whether this call made it. Blocks ``seconds`` at most for another.
 
-        Raises :class:`~lazycrop.errors.Overloaded` to a caller that waited for longer, or whose leader was ended by
+        Raises :class:`~lazycrop.errors.Overloaded` to a caller that waited for longer, that would wait for long
+        where too many do already (:mod:`lazycrop.concurrency.waits`), or whose leader was ended by
         what ends a thread or a process (SystemExit, KeyboardInterrupt): that is the leader's own.
         """
         lock, running = self._lock, self._running
@@ -34,14 +51,11 @@ class SingleFlight(Generic[T]):
             flight = running.get(key)
             leads = flight is None
             if flight is None:
-                flight = running[key] = Future()
+                flight = running[key] = _Flight()
         if not leads:
-            try:
-                return flight.result(seconds), False
-            except TimeoutError:
-                if flight.done():  # then it is the leader's own, or came in the last moment
-                    return flight.result(), False
-                raise Overloaded("This picture is still being made; ask again in a moment.") from None
+            if not waits.ended(flight.wait, seconds, flight.is_slow, waits.wait_long):
+                raise Overloaded("This picture is still being made; ask again in a moment.")
+            return flight.result(), False
         try:
             made = make()
         except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
+from lazycrop.concurrency import waits
 from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.concurrency.timing import measure
@@ -109,8 +110,11 @@ class Maker:
 
     def _follow(self, found: Found) -> bytes | None:
         """The bytes that the holder of the lease makes; None when they do not come in time or are too many."""
-        until = time.monotonic() + left(self._config.follow_seconds)
+        began = time.monotonic()
+        until = began + left(self._config.follow_seconds)
         while time.monotonic() < until:
+            if time.monotonic() > began + waits.LONG:
+                waits.wait_long()
             hot = self._state.hot(found.derivative, found.record.tag)
             if hot is not None:
                 return hot.data

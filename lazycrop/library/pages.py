@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 
 from lazycrop.concurrency.forks import renew
 from lazycrop.concurrency.pool import Pool
@@ -61,11 +62,18 @@ class Pages:
         asked = (image_id, version)
         future = self._under_way.get(asked)
         if future is None:
-            future = self._under_way[asked] = self._pool.submit(lambda: self._records.recent(image_id, version))
-            future.add_done_callback(lambda done: self._looked_up(asked, done))
+            future = self._under_way[asked] = Future()
+            self._pool.submit(partial(self._look_up, asked, future))
         return future
 
-    def _looked_up(self, asked: tuple[str, int | None], done: Future[Record]) -> None:
-        self._under_way.pop(asked, None)
-        if done.exception() is None and done.result().is_provisional:
-            self._maker.order_adoption(done.result())
+    def _look_up(self, asked: tuple[str, int | None], future: Future[Record]) -> None:
+        try:
+            record = self._records.recent(*asked)
+        except Exception as error:
+            future.set_exception(error)
+            return
+        finally:
+            self._under_way.pop(asked, None)
+        future.set_result(record)
+        if record.is_provisional:
+            self._maker.order_adoption(record)

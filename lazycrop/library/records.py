@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
-from lazycrop.errors import MissingObject, SourceUnavailable, StoreUnavailable, UnknownImage
+from lazycrop.errors import MissingObject, Overloaded, SourceUnavailable, StoreUnavailable, UnknownImage
 from lazycrop.library.origins import Origins
 from lazycrop.library.state import Hot, Known, State
 from lazycrop.model import keys, records
@@ -96,9 +96,7 @@ class Records:
         known = self._state.look(guess, current)
         record, fresh_until = known.record, known.fresh_until
         if not known.fresh:
-            record, _ = self._flights.run(
-                f"{asked.image_id} {asked.version}", lambda: self._refreshed(asked, known.record), left(_RECORD_WAIT)
-            )
+            record = self._asked_again(asked, known.record)
             fresh_until = time.time() + self._record_seconds
         if record is None:
             raise _unknown(asked)
@@ -175,6 +173,16 @@ class Records:
         self._state.forget(record.image_id)
         self._state.forget(record.image_id, record.version)
         return UnknownImage(f"The origin of {record.image_id!r} is gone; store the image again.")
+
+    def _asked_again(self, asked: Derivative, known: Record | None) -> Record:
+        name = f"{asked.image_id} {asked.version}"
+        try:
+            record, _ = self._flights.run(name, lambda: self._refreshed(asked, known), left(_RECORD_WAIT))
+        except Overloaded:  # as below, without a wait
+            if known is None:
+                raise
+            return known
+        return record
 
     def _refreshed(self, asked: Derivative, known: Record | None) -> Record:
         try:

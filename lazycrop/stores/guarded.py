@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
+from lazycrop.concurrency import waits
 from lazycrop.concurrency.guard import Guard
 from lazycrop.errors import LazyCropError, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
@@ -157,6 +158,9 @@ class _Stream(io.RawIOBase):
     def __init__(self, file: BinaryIO, guard: Guard) -> None:
         self._file = file
         self._guard = guard
+        self._visit = waits.current()
+        if self._visit is not None:
+            self._visit.stay()
 
     def readable(self) -> bool:
         return True
@@ -164,7 +168,8 @@ class _Stream(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         size = len(buffer)
         try:
-            data = self._guard.call(lambda: self._file.read(size))
+            with waits.resumed(self._visit):
+                data = self._guard.call(lambda: self._file.read(size))
         except Exception as error:
             _fail(error)
         buffer[: len(data)] = data
@@ -174,6 +179,8 @@ class _Stream(io.RawIOBase):
         if not self.closed:
             with suppress(Exception):  # Nobody waits for it: a read that hangs holds up the end of the file as well.
                 self._guard.begin(self._file.close)
+            if self._visit is not None:
+                self._visit.leave()
         super().close()
 
 
