@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from lazycrop.concurrency import waits
@@ -22,7 +23,9 @@ class _Flight(Future[T]):
         self.leader = waits.current()
 
     def wait(self, seconds: float) -> bool:
-        return bool(wait([self], seconds).done)
+        with suppress(TimeoutError):
+            self.exception(seconds)
+        return self.done()
 
     def is_slow(self) -> bool:
         """Does the leader wait for something slow, so that all who follow it do?"""
