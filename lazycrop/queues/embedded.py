@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 _EMBEDDED_BACKLOG = 1_000  # Messages; one more is dropped, which is safe for the same reason.
 _EMBEDDED_DRAIN = 10_000  # Milliseconds.
-_EMBEDDED_STOP = 1_000  # The same; an idle thread looks every half a second whether it is to end.
+_EMBEDDED_STOP = 1_000  # The same.
+_EMBEDDED_LOOK = 100  # The same; how often an idle thread looks whether it is to end. close() waits for two looks.
 _DEAD_LETTERS = 100
 
 
@@ -83,7 +84,7 @@ class EmbeddedQueue:
         # A plain StubBroker keeps every dead letter for ever.
         broker.dead_letters_by_queue = defaultdict(_dead_letters)
         declare(broker, self._settings.queue, self._actors)
-        worker = Worker(broker, worker_threads=self._settings.worker_threads, worker_timeout=500)
+        worker = Worker(broker, worker_threads=self._settings.worker_threads, worker_timeout=_EMBEDDED_LOOK)
         worker.start()
         return broker, worker
 
