@@ -18,7 +18,7 @@ from dramatiq.brokers.stub import StubBroker
 
 from lazycrop import ConfigurationError, LazyCrop
 from lazycrop.build import open_queue
-from lazycrop.queues import embedded
+from lazycrop.queues import actors, embedded
 from lazycrop.queues.actors import declare
 from lazycrop.queues.brokers import BrokerQueue
 from lazycrop.queues.contract import QueueSettings
@@ -29,6 +29,13 @@ from servers import FaultProxy, RabbitMQ, Valkey, eventually
 
 def settings(**values: Any) -> QueueSettings:
     return QueueSettings(**values)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once."""
+    monkeypatch.setitem(actors._OPTIONS, "min_backoff", 1)
+    monkeypatch.setitem(actors._OPTIONS, "max_backoff", 10)
 
 
 def test_inline_does_the_work_before_it_returns() -> None:
@@ -58,6 +65,7 @@ def test_embedded_work_is_done_by_threads_that_the_first_message_starts() -> Non
     eventually(lambda: threading.active_count() <= before, what="the threads have ended")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_embedded_work_is_tried_again_but_not_what_can_never_succeed() -> None:
     from lazycrop.errors import BrokenImage
 
@@ -107,6 +115,7 @@ def test_embedded_work_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.M
     eventually(lambda: threading.active_count() <= before, what="the threads have ended")
 
 
+@pytest.mark.slow
 def test_embedded_work_is_done_at_exit_and_in_a_forked_child() -> None:
     script = """
 import os, sys
@@ -136,6 +145,7 @@ def test_a_given_broker_knows_the_actors_at_once_and_stays_the_only_one() -> Non
     LazyCrop(store="memory:", broker=broker, queue="others")
 
 
+@pytest.mark.slow
 def test_no_global_broker_is_made_or_changed() -> None:
     script = """
 import dramatiq.broker
@@ -270,6 +280,7 @@ def test_images_whose_embedded_queue_was_used_are_collected() -> None:
     assert [reference() for reference in gone] == [None] * 3
 
 
+@pytest.mark.slow
 def test_a_dropped_queue_is_drained_at_exit_too() -> None:
     script = """
 import os, time
@@ -283,6 +294,7 @@ open_queue(QueueSettings(), {"store": work}).send("store", {})
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60).stdout == b"done"
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", ["down", "vain"])
 def test_a_job_that_fails_is_told_in_one_line(caplog: pytest.LogCaptureFixture, kind: str) -> None:
     from lazycrop.errors import BrokenImage, StoreUnavailable

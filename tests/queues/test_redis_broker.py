@@ -131,6 +131,7 @@ def test_a_redis_that_was_stopped_for_longer_than_workers_live_loses_no_job(valk
         queue.close()
 
 
+@pytest.mark.slow
 def test_a_worker_process_whose_consumer_dies_ends_with_a_status_that_says_so(tmp_path: Path) -> None:
     script = """
 import time
