@@ -669,7 +669,7 @@ def authority() -> trustme.CA:
 
 
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # ssl.create_default_context() reads all the system's roots
     authority.configure_trust(context)
     return context
 
