@@ -42,6 +42,7 @@ from lazycrop.errors import (
     UnsupportedImage,
 )
 from lazycrop.http.requests import Request
+from lazycrop.library import versions
 from lazycrop.stores.folder import FolderStore
 from lazycrop.stores.memory import MemoryStore
 from servers import eventually, photo
@@ -780,8 +781,10 @@ class Interrupted(MemoryStore):
 
 @pytest.mark.parametrize("stored_before", [0, 1])
 def test_of_two_stores_at_the_same_time_without_a_common_cache_the_later_version_wins(
-    make: Make, stored_before: int
+    make: Make, stored_before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The other one, a part of the first one's put, cannot await its end.
+    monkeypatch.setattr(versions, "_SETTLE_SECONDS", 0.1)
     blue = []
     store = Interrupted("", lambda: blue.append(other.store_origin("cat", small(colour="blue")).version))
     one, other = (make(store=store, broker="inline") for _ in range(2))
