@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
 import sys
 import threading
 import urllib.request
@@ -18,7 +17,7 @@ from lazycrop import LazyCrop
 from lazycrop.concurrency import forks
 from lazycrop.concurrency.forks import Lock
 from lazycrop.stores.memory import MemoryStore
-from servers import HOST, ROOT, eventually, free_ports
+from servers import HOST, ROOT, free_ports, running
 
 
 def in_a_child(call: Callable[[], object]) -> int:
@@ -60,7 +59,7 @@ def test_what_is_gone_leaves_no_handlers() -> None:
     LazyCrop(store="memory:", sizes="any")
     gc.collect()
     before = len(forks._owners)
-    for _ in range(2000):
+    for _ in range(200):
         LazyCrop(store="memory:", sizes="any")
     gc.collect()
     assert len(forks._owners) <= before
@@ -77,6 +76,7 @@ application = Middleware(page, LazyCrop(store="images", sizes="any"))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gevent", "gthread"])
 @pytest.mark.parametrize("preload", [["--preload"], []])
 def test_gunicorn_answers_with_and_without_preload(kind: str, preload: list[str], tmp_path: Path) -> None:
@@ -88,18 +88,10 @@ def test_gunicorn_answers_with_and_without_preload(kind: str, preload: list[str]
     [port] = free_ports(1)
     options = ["-k", kind, *preload, "-b", f"{HOST}:{port}", "--threads", "4", "preloaded"]
     command = [sys.executable, "-m", "gunicorn", *options]
-    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as server:
-        try:
-            eventually(lambda: fetched(port, "/page"), what="gunicorn answers")
-            for path in ("/img/cat/300x.jpg", "/img/cat/200x.jpg", "/page"):
-                assert fetched(port, path)
-        finally:
-            server.terminate()
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
+    environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    with running(command, ready=f"http://{HOST}:{port}/page", folder=tmp_path, env=environment):
+        for path in ("/img/cat/300x.jpg", "/img/cat/200x.jpg", "/page"):
+            assert fetched(port, path)
 
 
 def fetched(port: int, path: str) -> bytes | None:
