@@ -18,6 +18,8 @@ from lazycrop.model.sizes import COMPASS, Size
 from lazycrop.pictures.render import render
 from lazycrop.pictures.settings import Limits, Recipe
 
+FEW = settings.default.max_examples  # 100, and fewer in `make quick`
+
 SPELLED = {
     "200x100": Size(200, 100),
     "200x": Size(200, None),
@@ -147,7 +149,7 @@ def near_misses() -> st.SearchStrategy[str]:
     return st.one_of(st.lists(st.sampled_from(pieces), max_size=9).map("".join), changed, st.text(max_size=12))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * FEW, deadline=None)
 @given(near_misses())
 def test_whatever_is_accepted_is_spelled_canonically(text):
     try:
@@ -175,7 +177,7 @@ def test_no_two_spellings_mean_the_same_size():
 PICTURE_SIDES = st.one_of(st.integers(1, 40), st.integers(1, 65535))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * FEW, deadline=None)
 @given(sizes(), PICTURE_SIDES, PICTURE_SIDES)
 @example(Size(200, 200), 3000, 2)
 @example(Size(200, 100, "cover"), 1, 65535)
@@ -238,7 +240,7 @@ def test_dimensions_of_a_picture_of_300_by_200(text, expected):
     assert Size.parse(text).dimensions(300, 200) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * FEW // 2, deadline=None)
 @given(sizes(st.integers(1, 90)), st.integers(1, 64), st.integers(1, 64), st.sampled_from([*CONTENT_TYPES]))
 def test_rendered_pixels_are_the_dimensions_promised(size, width, height, format):
     expected = size.dimensions(width, height)
