@@ -28,6 +28,7 @@ def blocks(text: str) -> list[str]:
     return [dedent(block) for block in found]
 
 
+@pytest.mark.slow
 def test_the_readme_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("cat", "dog"):

@@ -223,6 +223,7 @@ def test_mezzanines_of_drawings_and_of_transparent_pictures_are_lossless():
     assert {m.format for m, _ in prepare(file(image, "WEBP"), BOUND, *INGEST).mezzanines} == {"jpg"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(resampling.simd is None, reason="there is no wheel for this machine")
 def test_a_picture_that_is_resized_in_bands_by_a_used_resizer_is_as_if_made_at_once_by_a_new_one(photo):
     image = opened(photo)

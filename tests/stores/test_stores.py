@@ -636,6 +636,7 @@ def is_whole(data: bytes) -> bool:
     return hashlib.sha256(data[32:]).digest() == data[:32]
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_puts_leaves_only_whole_objects(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     command = [sys.executable, "-c", WRITER, str(tmp_path)]
