@@ -5,8 +5,11 @@ NEWEST = for python in python3.13 python3.12 python3.11 python3; do \
 PYTHON ?= $(shell $(NEWEST))
 BIN := .venv/bin
 
-# Each process starts the servers that its tests ask for, 400 MB with all of them; one file's tests stay together.
-PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# Each process starts the servers that its tests ask for, 400 MB with all of them; one file's tests stay together,
+# and files are begun in the order that tests/conftest.py gives them (by themselves, those of many tests come first).
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# The tests start hundreds of processes: without a cache each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: demo test quick lint bench docs drawing help clean
@@ -21,7 +24,7 @@ test: .venv/test.stamp ## run every test, on real servers, with branch coverage
 	$(PYTEST) --cov
 
 quick: .venv/test.stamp ## run what needs no server, no browser and no patience: under a minute
-	$(PYTEST) --hypothesis-profile=quick -m 'not (servers or browser or slow)'
+	$(PYTEST) --quick
 
 lint: .venv-lint/lint.stamp ## ruff (check and format) and mypy, strict, in an environment of their own
 	.venv-lint/bin/ruff check .

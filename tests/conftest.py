@@ -9,10 +9,12 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import botocore.session
 import hypothesis
 import pytest
 
@@ -30,7 +32,11 @@ hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
 hypothesis.settings.load_profile("lazycrop")
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only what needs no server, no browser and no patience")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Keep this machine's settings and credentials out of the tests, and end the servers whenever pytest is ended."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "LAZYCROP_"))]:
         del os.environ[name]
@@ -38,19 +44,32 @@ def pytest_configure() -> None:
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if config.option.quick:
+        config.option.markexpr = "not (servers or browser or slow)"
+        hypothesis.settings.load_profile("quick")
 
 
 SERVERS = {"s3", "memcached", "second_memcached", "valkey", "rabbitmq"}
 # Files of which each test starts processes, fills the memory, or goes through hundreds of pictures.
-SLOW = {
-    *{"test_bombs.py", "test_corpus.py", "test_quality.py", "test_packaging.py", "test_typing.py", "test_examples.py"},
-    *{"test_servers.py", "test_cli.py", "test_interleavings.py", "test_behaviour.py", "test_playground.py"},
-    *{"test_adapters.py", "test_pages.py"},
-}
+SLOW = (
+    *("test_life.py", "test_cli.py", "test_playground.py", "test_corpus.py", "test_pages.py", "test_behaviour.py"),
+    *("test_typing.py", "test_examples.py", "test_bombs.py", "test_packaging.py", "test_quality.py"),
+    *("test_adapters.py", "test_servers.py", "test_interleavings.py"),
+)
+# The files that take longest, in this order. They are begun first: else one process does the last of them alone.
+LONGEST = (
+    *(*SLOW, "test_storage.py", "test_redis_broker.py", "test_stores.py", "test_service.py", "test_download.py"),
+    *("test_render.py", "test_jpeg.py", "test_sizes.py", "test_queues.py", "test_auto.py", "test_s3_servers.py"),
+)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What is left out needs not even be imported, which takes some of these files a second."""
+    return True if config.option.quick and collection_path.name in SLOW else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server or a browser, and what takes long, so that ``make quick`` can leave it out."""
+    """Mark what needs a server or a browser, and what takes long, so that ``--quick`` can leave it out."""
     for item in items:
         # A test may ask for its server by a parameter: request.getfixturevalue("valkey").
         parameters = getattr(item, "callspec", None)
@@ -61,6 +80,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
+    # After pytest-randomly has shuffled them; each file's tests stay together, in their random order.
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 class Servers:
@@ -95,6 +116,12 @@ def _as_new(request: pytest.FixtureRequest, servers: Servers) -> Iterator[None]:
             if not server.runs:
                 server.start()
             server.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_loader() -> None:
+    """Each session of boto3 reads the description of S3 anew, 0.3 s of work: those of the tests share what is read."""
+    botocore.session.create_loader = lru_cache(botocore.session.create_loader)
 
 
 @pytest.fixture(scope="session")
