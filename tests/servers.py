@@ -45,7 +45,7 @@ def photo(name: str) -> Path:
     return path
 
 
-def eventually(condition: Callable[[], T], seconds: float = 10, what: str = "the condition holds") -> T:
+def eventually(condition: Callable[[], T], seconds: float = 30, what: str = "the condition holds") -> T:
     """Ask ``condition`` until it returns something true, and return that; fail after ``seconds``.
 
     An exception means "not yet"; the last one is the failure's cause.
