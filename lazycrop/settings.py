@@ -50,7 +50,7 @@ class ServiceSettings:
     request_seconds: float = option(8.0, "How long a request may wait for stores, slots and other requests, in all.")
     waiting_requests: int = option(
         0,
-        "How many requests of one process may wait for a store, cache or broker that is slow (0.3 s a call or more); "
+        "How many requests of one process may wait for a store, cache or broker that is slow (0.5 s a call or more); "
         "one more is answered 503 with Retry-After at once, so that the server's other threads are free for the "
         "application. 0 is half of the threads that bring requests, and 2 at least; give a server of two threads 1, "
         "and one that only answers for images all of its threads. Greenlets of gevent are not bounded.",

@@ -10,6 +10,7 @@ import dramatiq
 from lazycrop.errors import ConfigurationError
 from lazycrop.images import LazyCrop
 from lazycrop.queues.brokers import BrokerQueue
+from lazycrop.queues.quiet import hush_consumers
 from lazycrop.queues.watch import Watch
 
 images = LazyCrop.from_env()
@@ -23,3 +24,4 @@ if not isinstance(images.jobs.queue, BrokerQueue):
 broker = images.jobs.queue.broker
 dramatiq.set_broker(broker)
 broker.add_middleware(Watch())
+hush_consumers(broker, images.config.queue.queue)

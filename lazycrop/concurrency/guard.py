@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from lazycrop.concurrency import waits
 from lazycrop.concurrency.deadlines import left
+from lazycrop.concurrency.faults import Fault
 from lazycrop.concurrency.forks import renew
 from lazycrop.concurrency.pool import Call, Pool
 from lazycrop.errors import Overloaded
@@ -53,20 +53,18 @@ class Guard:
         is_fault: Illness = lambda error: False,
     ) -> None:
         self.name = name
-        self._log = log
         self._seconds = seconds
-        self._long = min(waits.LONG, seconds / 2)
+        self._long = min(waits.LONG, 0.75 * seconds)
         self._rest_seconds = rest_seconds
         self._patience = 0.9 * min(seconds, seconds if patience is None else patience)
         self._is_ill = is_ill
         self._is_fault = is_fault
+        self._fault, self._slowness = Fault(log), Fault(log)
         self._pool = Pool(f"lazycrop-{name.removeprefix('the ').split()[0]}", threads) if threads else None
         renew(self)
 
     def after_fork(self) -> None:
-        self._lock = threading.Lock()
         self._rests_until = self._failed_at = self._answered_at = 0.0
-        self._is_faulty = self._refuses = False
         self._usual = 0.0  # Seconds that a call takes at this time.
 
     @property
@@ -115,21 +113,14 @@ class Guard:
         try:
             waits.wait_long()
         except Overloaded:
-            with self._lock:
-                is_new = not (self._refuses or self._is_faulty)
-                self._refuses = self._refuses or is_new
-            if is_new:
-                said = "%s is slow, %.1f s a call; as many requests wait as may, and more are refused"
-                self._log.warning(said, self.name, self._usual)
+            said = "%s is slow, %.1f s a call, and as many requests wait for it as may; others do not"
+            self._slowness.tell(said, self.name, self._usual)
             raise
 
     def _took(self, seconds: float) -> None:
         self._usual += (seconds - self._usual) / 4  # One call that takes its time says little.
-        if self._refuses and self._usual < self._long / 2:
-            with self._lock:
-                was_refusing, self._refuses = self._refuses, False
-            if was_refusing:
-                self._log.warning("%s is quick again", self.name)
+        if self._usual < self._long / 2:
+            self._slowness.over("%s is quick again", self.name)
 
     def _is_late(self, began: float) -> bool:
         """Does the call take long that began then? Who comes next knows it before that one has ended."""
@@ -157,9 +148,9 @@ class Guard:
         except Exception as error:
             self._took(time.monotonic() - began)
             if isinstance(error, TimeoutError) or self._is_ill(error):
-                self._fault(error, self._rest_seconds)
+                self._failed(error, self._rest_seconds)
             elif self._is_fault(error):
-                self._fault(error, 0.0)
+                self._failed(error, 0.0)
             else:
                 self._answered(began)
             raise
@@ -167,24 +158,17 @@ class Guard:
         self._answered(began)
         return result
 
-    def _fault(self, error: Exception, rest: float) -> None:
-        with self._lock:
-            self._failed_at = time.monotonic()
-            self._rests_until = max(self._rests_until, self._failed_at + rest)
-            is_new, self._is_faulty = not self._is_faulty, True
-        level = logging.WARNING if is_new else logging.DEBUG
+    def _failed(self, error: Exception, rest: float) -> None:
+        self._failed_at = time.monotonic()
+        self._rests_until = max(self._rests_until, self._failed_at + rest)
         reason = error.__cause__ or error  # What clients are told has no reasons.
         alone = f" and is left alone for {rest:g} s at a time" if rest else ""
-        self._log.log(level, "%s failed%s: %r", self.name, alone, reason)
+        self._fault.tell("%s failed%s: %r", self.name, alone, reason)
 
     def _answered(self, began: float) -> None:
         self._answered_at = time.monotonic()
-        if not self._is_faulty or began < self._failed_at:  # A call of before the fault does not say that it is over.
-            return
-        with self._lock:
-            was_faulty, self._is_faulty = self._is_faulty, False
-        if was_faulty:
-            self._log.warning("%s answers again", self.name)
+        if began >= self._failed_at:  # A call of before the fault does not say that it is over.
+            self._fault.over("%s answers again", self.name)
 
 
 class _Busy(TimeoutError):

@@ -25,8 +25,8 @@ from lazycrop.errors import Overloaded
 Wait = Callable[[float], bool]
 """Waits so many seconds at most for something to end; has it?"""
 
-LONG = 0.3
-"""Seconds for one call: S3 answers 99 of 100 reads in less, and nobody takes more for quick."""
+LONG = 0.5
+"""Seconds for one call: S3 answers nearly all reads in much less, also where this machine has too much to do."""
 
 _LEAST = 2  # of four threads, which is what gunicorn's documentation and waitress begin with
 _RECENT = 60.0  # Seconds after which a thread that brought no request may have ended.

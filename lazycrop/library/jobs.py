@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+from lazycrop.concurrency.faults import Fault
 from lazycrop.concurrency.forks import Lock
 from lazycrop.model.derivatives import Derivative
 from lazycrop.queues.contract import Actor, Queue
@@ -28,6 +29,7 @@ class Jobs:
     def __init__(self, actors: Mapping[str, Actor], open_queue: Callable[[Mapping[str, Actor]], Queue]) -> None:
         self.actors = actors
         self._open_queue = open_queue
+        self._fault = Fault(logger)
         self._lock = Lock()
         self._queue: Queue | None = None
 
@@ -44,17 +46,22 @@ class Jobs:
         """False while the broker is left alone, or where there is none. Raises nothing."""
         try:
             return self.queue.ready
-        except Exception:  # The picture is never worse for a queue that cannot be opened, whatever it raises.
-            logger.exception("the queue cannot be opened")
+        except Exception as error:  # The picture is never worse for a queue that cannot be opened, whatever it raises.
+            self._failed(error)
             return False
 
     def send(self, actor: str, derivative: Derivative) -> bool:
         """Ask an actor to work on ``derivative``; False when the broker does not take it. Raises nothing."""
         try:
-            return self.queue.send(actor, derivative.to_message())
-        except Exception:  # as above
-            logger.exception("the job %s for %r could not be queued", actor, derivative.key)
+            taken = self.queue.send(actor, derivative.to_message())
+        except Exception as error:  # as above
+            self._failed(error)
             return False
+        self._fault.over("jobs are queued again")
+        return taken
+
+    def _failed(self, error: Exception) -> None:
+        self._fault.tell("no job can be queued: %r", error, trace=True)
 
     def close(self) -> None:
         """Let embedded jobs finish and end the queue's threads."""

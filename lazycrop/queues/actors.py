@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lazycrop.concurrency.faults import Fault
 from lazycrop.concurrency.forks import Lock
 from lazycrop.errors import BadRequest, ConfigurationError, ImageError, LazyCropError, NotFound
 from lazycrop.queues.contract import Actor, Message
@@ -40,21 +41,22 @@ def declare(broker: Broker, queue: str, actors: Mapping[str, Actor]) -> None:
 
     options = {name: value for name, value in _OPTIONS.items() if name in broker.actor_options}
     make: Any = dramatiq.actor
+    fault = Fault(logger)
     with _declaring:
         for name, do in actors.items():
             if actor_name(queue, name) in broker.actors:
                 raise ConfigurationError(
                     f"The queue {queue!r} of this broker is taken by another LazyCrop; give each its own with queue=…."
                 )
-            make(_told(name, do), actor_name=actor_name(queue, name), queue_name=queue, broker=broker, **options)
+            make(_told(name, do, fault), actor_name=actor_name(queue, name), queue_name=queue, broker=broker, **options)
 
 
 def actor_name(queue: str, name: str) -> str:
     return f"{queue}.{name}"
 
 
-def _told(name: str, do: Actor) -> Actor:
-    """``do``, which tells of a failure in one line: Dramatiq logs a traceback at each try, but for its own Retry."""
+def _told(name: str, do: Actor, fault: Fault) -> Actor:
+    """``do``, which tells of failures once: Dramatiq logs a traceback at each try, but for its own Retry."""
     from dramatiq.errors import Retry
 
     def work(message: Message) -> None:
@@ -63,11 +65,11 @@ def _told(name: str, do: Actor) -> Actor:
         except _VAIN as error:
             logger.warning("the job %s of %s can never succeed: %r", name, message, error)
             raise
-        except LazyCropError as error:  # The store has said so by itself.
-            logger.info("the job %s of %s failed: %r", name, message, error)
-            raise Retry(repr(error)) from None
         except Exception as error:
-            logger.exception("the job %s of %s failed", name, message)
+            said = "jobs fail, and are tried again or made again on demand; the first is %s of %s: %r"
+            # Errors of ours say themselves what it is.
+            fault.tell(said, name, message, error, trace=not isinstance(error, LazyCropError))
             raise Retry(repr(error)) from None
+        fault.over("jobs are done again")
 
     return work

@@ -16,6 +16,7 @@ from lazycrop.concurrency.guard import Guard
 from lazycrop.errors import ConfigurationError
 from lazycrop.queues.actors import actor_name, declare
 from lazycrop.queues.contract import REDIS, Actor, Message, QueueSettings
+from lazycrop.queues.quiet import hush_pika, hush_tries
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -35,6 +36,8 @@ class BrokerQueue:
         self._ping: Callable[[Any], Any]
         self.broker, self._ping = _open_broker(settings)
         declare(self.broker, settings.queue, actors)
+        if self._own:
+            hush_tries(self.broker)
         self._guard = open_guard(settings)
 
     @property
@@ -99,6 +102,7 @@ def _rabbitmq(url: str, seconds: float) -> Broker:
     except ImportError:
         raise ConfigurationError("An amqp:// broker needs a client: pip install lazycrop[rabbitmq].") from None
 
+    hush_pika()
     broker = RabbitmqBroker(url=url)
     parameters = pika.URLParameters(url)
     parameters.connection_attempts = 1

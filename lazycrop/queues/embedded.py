@@ -10,9 +10,11 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lazycrop.concurrency.faults import Fault
 from lazycrop.concurrency.forks import renew
 from lazycrop.queues.actors import actor_name, declare
 from lazycrop.queues.contract import Actor, Message, QueueSettings
+from lazycrop.queues.quiet import hush_tries
 
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker
@@ -34,6 +36,7 @@ class EmbeddedQueue:
     def __init__(self, settings: QueueSettings, actors: Mapping[str, Actor]) -> None:
         self._settings = settings
         self._actors = actors
+        self._full = Fault(logger)
         renew(self)
 
     def after_fork(self) -> None:
@@ -48,8 +51,9 @@ class EmbeddedQueue:
         broker = self._start()
         queue = self._settings.queue
         if broker.queues[queue].qsize() >= _EMBEDDED_BACKLOG:
-            logger.warning("%d jobs are waiting; one more is dropped and made again on demand", _EMBEDDED_BACKLOG)
+            self._full.tell("%d jobs are waiting; more are dropped, and made again on demand", _EMBEDDED_BACKLOG)
             return False
+        self._full.over("jobs are taken again")
         broker.get_actor(actor_name(queue, actor)).send(message)
         return True
 
@@ -84,6 +88,7 @@ class EmbeddedQueue:
         # A plain StubBroker keeps every dead letter for ever.
         broker.dead_letters_by_queue = defaultdict(_dead_letters)
         declare(broker, self._settings.queue, self._actors)
+        hush_tries(broker)
         worker = Worker(broker, worker_threads=self._settings.worker_threads, worker_timeout=_EMBEDDED_LOOK)
         worker.start()
         return broker, worker

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from lazycrop.concurrency.faults import Fault
+from lazycrop.errors import LazyCropError
 from lazycrop.queues.contract import Actor, Message
 
 logger = logging.getLogger(__name__)
@@ -17,13 +19,16 @@ class InlineQueue:
 
     def __init__(self, actors: Mapping[str, Actor]) -> None:
         self._actors = actors
+        self._fault = Fault(logger)
 
     def send(self, actor: str, message: Message) -> bool:
         try:
             self._actors[actor](message)
-        except Exception:
-            logger.warning("the job %s of %s failed", actor, message, exc_info=True)
+        except Exception as error:
+            trace = not isinstance(error, LazyCropError)
+            self._fault.tell("jobs fail; the first is %s of %s: %r", actor, message, error, trace=trace)
             return False
+        self._fault.over("jobs are done again")
         return True
 
     def ping(self) -> None:

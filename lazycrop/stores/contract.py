@@ -140,6 +140,14 @@ class Presigning(Protocol):
         """Where this object can be read for so many seconds by whoever has the URL."""
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """A store that takes its time before its first call. What a Store may do besides."""
+
+    def prepare(self) -> None:
+        """Do that, once a process. It is called before each call; a store is not slow for it."""
+
+
 _URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[!-~]*)?", re.ASCII)
 
 

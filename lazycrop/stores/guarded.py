@@ -13,7 +13,7 @@ from lazycrop.concurrency import waits
 from lazycrop.concurrency.guard import Guard
 from lazycrop.errors import LazyCropError, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.stores.contract import Opened, Presigning, Store, StoreSettings, unavailable
+from lazycrop.stores.contract import Opened, Preparing, Presigning, Store, StoreSettings, unavailable
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -62,6 +62,7 @@ class Guarded:
             is_ill=_unavailable,
         )
         self._threads = threads
+        self._prepare = store.prepare if isinstance(store, Preparing) else _nothing
 
     def __repr__(self) -> str:
         return repr(self._store)
@@ -107,6 +108,7 @@ class Guarded:
     def begin_get(self, key: str, limit: int) -> Callable[[], bytes]:
         """:meth:`get` in two steps: it is under way when this returns, where that takes a thread anyway."""
         try:
+            self._prepare()
             result = self._reads.begin(partial(self._store.get, key, limit))
         except Exception as error:
             _fail(error)
@@ -140,6 +142,7 @@ class Guarded:
 
     def _call(self, guard: Guard, do: Callable[[], T]) -> T:
         try:
+            self._prepare()
             return guard.call(do)
         except Exception as error:
             _fail(error)
@@ -182,6 +185,10 @@ class _Stream(io.RawIOBase):
             if self._visit is not None:
                 self._visit.leave()
         super().close()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _fail(error: Exception) -> NoReturn:

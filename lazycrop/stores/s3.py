@@ -75,6 +75,10 @@ class S3Store:
         self._lock = threading.Lock()
         self._clients: dict[float, Any] = {}
 
+    def prepare(self) -> None:
+        """Load boto3 and have it make a client, which takes the better part of a second."""
+        self._client()
+
     def __repr__(self) -> str:
         server = self._client_arguments.get("endpoint_url", "")
         return f"S3Store('s3://{self.bucket}/{self.base_path}'{server and f', {server!r}'})"
