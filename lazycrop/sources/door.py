@@ -78,24 +78,33 @@ def failure(text: str, host: str | None, reason: str) -> FetchError:
     return FetchError(text)
 
 
-def manager(door: Door) -> PoolManager:
+def manager(door: Callable[[], Door]) -> PoolManager:
     """A fresh pool manager whose connections come through the door; urllib3 stays as it is for everybody else.
 
     ``_new_conn`` is the one place where the address can be chosen without touching SNI, the certificate's name
-    or the Host header, which all keep to the URL's host.
+    or the Host header, which all keep to the URL's host. ``door``: that of the request at hand, whose watchdog watches
+    a connection of an earlier one, too.
     """
 
     class Plain(HTTPConnection):
         response_class = _Response
 
         def _new_conn(self) -> socket.socket:
-            return door.open(self._dns_host, self.port)
+            return door().open(self._dns_host, self.port)
+
+        def request(self, *arguments: Any, **named: Any) -> None:
+            _watch(door(), self)
+            super().request(*arguments, **named)
 
     class Secure(HTTPSConnection):
         response_class = _Response
 
         def _new_conn(self) -> socket.socket:
-            return door.open(self._dns_host, self.port)
+            return door().open(self._dns_host, self.port)
+
+        def request(self, *arguments: Any, **named: Any) -> None:
+            _watch(door(), self)
+            super().request(*arguments, **named)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -106,6 +115,11 @@ def manager(door: Door) -> PoolManager:
     pools = PoolManager()
     pools.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
     return pools
+
+
+def _watch(door: Door, connection: HTTPConnection) -> None:
+    if connection.sock is not None:
+        door.watchdog.watch(connection.sock)
 
 
 class _Response(HTTPResponse):

@@ -76,7 +76,7 @@ def fetch(
             pool_options = {"ssl_context": tls or tls_context()} if target.scheme == "https" else None
             # Closed by hand: a manager leaves an idle connection open for as long as anything holds the pool.
             with closing(
-                manager(door).connection_from_host(target.host, target.port, target.scheme, pool_options)
+                manager(lambda: door).connection_from_host(target.host, target.port, target.scheme, pool_options)
             ) as pool:
                 answer = _ask(pool, target, settings, watchdog)
             if isinstance(answer, bytes):
@@ -126,7 +126,7 @@ def _body(response: BaseHTTPResponse, target: Url, settings: DownloadSettings) -
     if response.status != 200:
         text = "The source URL answered with an error; check that it shows an image in a browser."
         raise failure(text, target.host, f"status {response.status}")
-    if _is_encoded(response):
+    if is_encoded(response):
         text = "The source URL answered with an encoded body, which was not asked for; give another one."
         raise failure(text, target.host, "encoded body")
     body = bytearray()
@@ -140,7 +140,7 @@ def _body(response: BaseHTTPResponse, target: Url, settings: DownloadSettings) -
     raise ImageTooLarge(f"The image has more than {settings.download_bytes:,} bytes; give a smaller one.")
 
 
-def _is_encoded(response: BaseHTTPResponse) -> bool:
+def is_encoded(response: BaseHTTPResponse) -> bool:
     coded = re.findall(r"[\w-]+", ",".join(response.headers.getlist("Content-Encoding")).lower())
     transfer = items(response.headers.getlist("Transfer-Encoding"))
     return not _CODINGS.isdisjoint(coded) or not {"identity", "chunked"}.issuperset(transfer)

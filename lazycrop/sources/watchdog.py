@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -34,7 +35,7 @@ class Watchdog:
         with self._lock:
             self._release()
             # A descriptor of its own: TLS takes the socket over, and a number once closed may be somebody else's.
-            self._watched = connection.dup()
+            self._watched = socket.socket(fileno=os.dup(connection.fileno()))
             if self.fired:
                 self._shut()
 
