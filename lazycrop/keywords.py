@@ -33,7 +33,7 @@ class Settings(TypedDict, total=False):
     """How long a request may wait for stores, slots and other requests, in all."""
 
     waiting_requests: int
-    """How many requests of one process may wait for a store, cache or broker that is slow (0.3 s a call or more); one
+    """How many requests of one process may wait for a store, cache or broker that is slow (0.5 s a call or more); one
     more is answered 503 with Retry-After at once, so that the server's other threads are free for the application. 0 is
     half of the threads that bring requests, and 2 at least; give a server of two threads 1, and one that only answers
     for images all of its threads. Greenlets of gevent are not bounded."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from lazycrop.errors import ConfigurationError
 from lazycrop.options import shown
+from lazycrop.sources.bucket import BucketSource
 from lazycrop.sources.contract import Source
 from lazycrop.sources.download import DownloadSettings
 from lazycrop.sources.folder import FolderSource
 from lazycrop.sources.settings import SourceSettings
+from lazycrop.sources.site import SiteSource
 from lazycrop.stores.contract import Store, StoreSettings
 from lazycrop.stores.folder import FolderStore
+from lazycrop.stores.s3 import S3Store
 
 _PLACES = "it is a folder, https://host/path/, s3://bucket/prefix/, or a Source object"
+_OF_A_BUCKET = {"endpoint_url", "region", "access_key", "secret_key"}
 
 
 def open_source(
@@ -29,9 +34,33 @@ def open_source(
         url = urlsplit(place)
     except ValueError as error:
         raise ConfigurationError(f"A source is {shown(place)}, which cannot be read: {error}.") from None
+    if url.scheme in ("http", "https"):
+        return SiteSource(place, settings=download, seconds=settings.source_read_seconds)
+    if url.scheme == "s3":
+        return _bucket(place, url, settings, store_settings)
     if url.scheme not in ("", "file") and len(url.scheme) > 1:  # One letter is a drive.
         raise ConfigurationError(f"A source is {shown(place)}; {_PLACES}.")
     return FolderSource(_folder_of(place, url))
+
+
+def _bucket(place: str, url: SplitResult, settings: SourceSettings, store: StoreSettings) -> BucketSource:
+    own = dict(pair.split("=", 1) for pair in url.query.split("&") if "=" in pair)
+    if not url.netloc or "@" in url.netloc or url.fragment or own.keys() - _OF_A_BUCKET or (url.query and not own):
+        raise ConfigurationError(
+            f"A source is {shown(place)}; a bucket is written s3://bucket/prefix/, and what is its own goes behind it: "
+            "?endpoint_url=…&region=…&access_key=…&secret_key=…"
+        )
+    given = {name: unquote(value) for name, value in own.items()}  # A + is a +: keys have some.
+    if given.get("endpoint_url", store.s3_endpoint_url) == store.s3_endpoint_url:
+        # The keys of the store are shown to the server of the store only.
+        given = {**{name: getattr(store, f"s3_{name}") for name in _OF_A_BUCKET}, **given}
+    patience = replace(
+        store,
+        store_read_seconds=settings.source_read_seconds,
+        store_seconds=settings.source_read_seconds,
+        store_connections=settings.source_reads,
+    )
+    return BucketSource(url.netloc, url.path, settings=patience, **given)
 
 
 def _folder_of(place: str, url: SplitResult) -> str:
@@ -50,6 +79,8 @@ def check_apart(source: Source, store: Store | None) -> None:
     """
     if isinstance(source, FolderSource) and isinstance(store, FolderStore):
         overlap = _is_within(source.path, store.path) or _is_within(store.path, source.path)
+    elif isinstance(source, BucketSource) and isinstance(store, S3Store):
+        overlap = source.objects.overlaps(store)
     else:
         return
     if overlap:

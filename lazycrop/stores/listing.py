@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def pages(client: Any, bucket: str, prefix: str) -> Iterator[list[str]]:
-    """What is directly below, page by page.
+def pages(client: Any, bucket: str, prefix: str, delimiter: str = "/") -> Iterator[list[str]]:
+    """What is directly below, page by page; all that is below, without a ``delimiter``.
 
     A server without the second version of listing refuses it, or answers as to the first one, which has no token
     to go on with: boto3's paginator would take the first page for all.
@@ -15,7 +15,7 @@ def pages(client: Any, bucket: str, prefix: str) -> Iterator[list[str]]:
     more: dict[str, str] = {}
     ask = client.list_objects_v2
     while True:
-        arguments = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/", **more}
+        arguments = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter, **more}
         try:
             page = ask(**arguments)
         except Exception as error:

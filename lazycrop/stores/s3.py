@@ -83,6 +83,12 @@ class S3Store:
         server = self._client_arguments.get("endpoint_url", "")
         return f"S3Store('s3://{self.bucket}/{self.base_path}'{server and f', {server!r}'})"
 
+    def overlaps(self, other: S3Store) -> bool:
+        """Is one within the other, as far as can be told without asking boto3 for its settings?"""
+        servers = {store._client_arguments.get("endpoint_url", "").lower() for store in (self, other)}
+        paths = sorted((self.base_path, other.base_path), key=len)
+        return self.bucket == other.bucket and len(servers) == 1 and paths[1].startswith(paths[0])
+
     @property
     def public_url(self) -> str:
         if self._public_url is None:
@@ -191,6 +197,22 @@ class S3Store:
             for found in pages(self._patient_client(), self.bucket, prefix):
                 # Consoles make an empty object named as the folder itself.
                 yield from (name.removeprefix(self.base_path) for name in found if name != prefix)
+
+    def etag_and_body(self, key: str, first: int | None = None) -> tuple[str, int, io.RawIOBase]:
+        """Of an object that somebody else has put: its ETag, its length, and its bytes, or its ``first`` ones, from 1
+        on, to be read and closed. An empty object has no first byte, which is StoreUnavailable.
+        """
+        part = {} if first is None else {"Range": f"bytes=0-{first - 1}"}
+        with self._failures("get", key):
+            response = self._client().get_object(**self._named(key), **part)
+            length = int(response.get("ContentRange", f"/{response['ContentLength']}").rpartition("/")[2])
+            return response["ETag"], length, _Body(response["Body"], response["ContentLength"], key)
+
+    def list_all(self, folder: str) -> Iterator[str]:
+        """The keys of all objects below ``folder``, however deep."""
+        with self._failures("list", folder):
+            for found in pages(self._patient_client(), self.bucket, self.base_path + folder, delimiter=""):
+                yield from (name.removeprefix(self.base_path) for name in found)
 
     def _body(self, key: str) -> _Body:
         with self._failures("get", key):
