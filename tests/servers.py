@@ -268,6 +268,8 @@ class S3(Server):
     region = "us-east-1"
     access_key = "lazykey"
     secret_key = "lazysecret"
+    reader = ("readkey", "readsecret")
+    reader_of_objects = ("objectkey", "objectsecret")  # which may not list
 
     def __init__(self, folder: Path) -> None:
         self._ports = free_ports(10)
@@ -293,7 +295,18 @@ class S3(Server):
     def _identities(cls) -> list[dict[str, Any]]:
         keys = {"accessKey": cls.access_key, "secretKey": cls.secret_key}
         owner = {"name": "lazycrop", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
-        return [owner, {"name": "anonymous", "actions": [f"Read:{cls.bucket}"]}]
+        readers = [
+            {
+                "name": name,
+                "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+                "actions": [f"{action}:{cls.bucket}" for action in actions],
+            }
+            for name, (access_key, secret_key), actions in (
+                ("reader", cls.reader, ("Read", "List")),
+                ("reader of objects", cls.reader_of_objects, ("Read",)),
+            )
+        ]
+        return [owner, *readers, {"name": "anonymous", "actions": [f"Read:{cls.bucket}"]}]
 
     @property
     def endpoint(self) -> str:
