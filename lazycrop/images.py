@@ -20,8 +20,8 @@ from lazycrop.library.jobs import STORE, Jobs
 from lazycrop.model import urls
 from lazycrop.model.derivatives import AUTO, Derivative
 from lazycrop.model.keys import ImageId, read_image_id
-from lazycrop.model.records import Focal, Record, check_focal
-from lazycrop.model.sizes import DEFAULT_BOUND, Asks, Size, read_bound
+from lazycrop.model.records import Focal, Record, read_focal
+from lazycrop.model.sizes import DEFAULT_BOUND, Asks, Size, as_size, read_bound
 from lazycrop.service import Service
 from lazycrop.sources import given
 
@@ -83,7 +83,7 @@ class LazyCrop:
         self,
         image_id: ImageId,
         source: given.Given,
-        bound: str | Size = DEFAULT_BOUND,
+        bound: Asks = DEFAULT_BOUND,
         *,
         focal: Focal = None,
         private: bool | None = None,
@@ -98,12 +98,12 @@ class LazyCrop:
         Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
         :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
         """
-        image_id = read_image_id(image_id)
-        check_focal(focal)
-        box = read_bound(bound)
-        private = self._access.is_private(private)
-        data, described = given.read(source, self.config.download)
         try:
+            image_id = read_image_id(image_id)
+            focal = read_focal(focal)
+            box = read_bound(bound)
+            private = self._access.is_private(private)
+            data, described = given.read(source, self.config.download)
             return self._versions.store(image_id, data, described, box, focal, private)
         except LazyCropError:
             raise
@@ -223,7 +223,7 @@ class LazyCrop:
         """A size as users give it, as a Size; None is the origin. Raises :class:`~lazycrop.errors.BadSize`."""
         if isinstance(size, str):
             return urls.read_size(size, self.policy.presets)
-        return size if isinstance(size, Size) else Size(*size)
+        return as_size(size)
 
     def stored_url(self, derivative: Derivative) -> str | None:
         """The store's own URL of what is known to be stored; None where that is not known, or has none."""

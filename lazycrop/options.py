@@ -111,7 +111,7 @@ def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
     try:
         return tuple(typed(one, kind) for one in value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"a list, of which each item is {error}") from None
+        raise TypeError(f"a list in which each item is {error}") from None
 
 
 def _mapping(value: Any, kind: Any) -> dict[str, Any]:

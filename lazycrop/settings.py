@@ -35,6 +35,7 @@ ENVIRONMENT_PREFIX = "LAZYCROP_"
 _SERVICE = re.compile(
     r"(?:\w+_)?(?:service_host|service_port(?:_\w+)?|port_[0-9]+_(?:tcp|udp|sctp)(?:_\w+)?|env_\w+)", re.ASCII
 )
+_LINK = re.compile(r"(?:\w+_)?name", re.ASCII)
 _SERVICE_PORT, _SERVICE_URL = re.compile(r"(?:\w+_)?port", re.ASCII), re.compile(r"(?:tcp|udp|sctp)://")
 
 
@@ -190,11 +191,14 @@ def with_file(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_of_a_service(name: str, value: Any) -> bool:
     is_url = _SERVICE_PORT.fullmatch(name) and _SERVICE_URL.match(str(value))
-    return bool(is_url or _SERVICE.fullmatch(name))
+    is_link = _LINK.fullmatch(name) and str(value).startswith("/")  # /web/lazycrop
+    return bool(is_url or is_link or _SERVICE.fullmatch(name))
 
 
 def from_ini(path: str | os.PathLike[str], section: str = "lazycrop") -> dict[str, Any]:
     """The settings in ``[lazycrop]`` of an ini file; ``%(here)s`` is the file's folder, any other ``%`` a ``%``."""
+    if "\0" in os.fspath(path):
+        raise ConfigurationError(f"The file {os.fspath(path)!r} cannot be read: no file has such a name.")
     path = Path(path).resolve()
     parser = configparser.ConfigParser(defaults={"here": str(path.parent)}, interpolation=_Names())
     try:

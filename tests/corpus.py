@@ -160,6 +160,7 @@ for name, corners, make in [
         (BLACK, CLEAR, CLEAR, BLACK),
         partial(png_card, 1, GREY, (0, 1, 1, 0), chunk(b"tRNS", b"\0\1")),
     ),
+    ("png-i16-hole-of-none", GREYS, partial(png_card, 16, GREY, wide(GREYS, slice(1)), chunk(b"tRNS", b"\x3c\x3d"))),
     ("png-l-hole-of-none", GREYS, partial(png_card, 8, GREY, (60, 180, 255, 0), chunk(b"tRNS", b"\0\x3d"))),
     ("png-l-hole-cut", GREYS, partial(png_card, 8, GREY, (60, 180, 255, 0), chunk(b"tRNS", b"\x3c"))),
     ("png-la", GREY_HALF, partial(png_card, 8, GREY_ALPHA, [(c[0], c[3]) for c in GREY_HALF])),

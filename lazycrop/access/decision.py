@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from lazycrop.access.policy import Policy, PolicySettings
 from lazycrop.access.signing import Signer
-from lazycrop.errors import ConfigurationError, Forbidden, LazyCropError, NotAllowed
+from lazycrop.errors import BadRequest, ConfigurationError, Forbidden, LazyCropError, NotAllowed
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
 from lazycrop.model.urls import Asked
@@ -61,9 +61,11 @@ class Access:
     def is_private(self, wanted: bool | None) -> bool:
         """Is an image to be private that is stored so? None is as the settings say. Raises ConfigurationError."""
         private = self._private if wanted is None else wanted
+        if private not in (True, False):
+            raise BadRequest(f"'private' is {private!r}; it is True, False, or None for what the settings say.")
         if private and self._signer is None:
             raise ConfigurationError("Private images are asked for by signed URLs only: set 'secret'.")
-        return private
+        return bool(private)
 
     def ticket(self, derivative: Derivative, expires: int | None = None, private: bool = False) -> str:
         """The query string with which this may be asked for; mostly empty.

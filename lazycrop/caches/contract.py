@@ -13,6 +13,8 @@ from lazycrop.options import option, shown
 # A host, perhaps with a port, or the socket of one on this machine.
 _SERVER = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?|(?:unix:)?/\S+", re.ASCII)
 
+_METHODS = ("get_many", "set", "add", "delete", "close")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
@@ -40,6 +42,8 @@ class CacheSettings:
     def __post_init__(self) -> None:
         if isinstance(self.cache, str):
             raise ConfigurationError("'cache' is a text; it is an object, and a server of memcached is in 'memcached'.")
+        if self.cache is not None and not all(hasattr(self.cache, method) for method in _METHODS):
+            raise ConfigurationError(f"'cache' is {self.cache!r}; it is an object that keeps KeyValue's contract.")
         for server in self.memcached:
             if not _SERVER.fullmatch(server):
                 raise ConfigurationError(

@@ -64,7 +64,8 @@ class Command(click.Command):
             return super().parse_args(context, arguments)
         except click.NoSuchOption as error:
             own = [flag for param in self.params if not getattr(param, "hidden", False) for flag in param.opts]
-            near = get_close_matches(error.option_name, own, 1) or error.possibilities
+            others = error.possibilities or ()
+            near = get_close_matches(error.option_name, own, 1) or get_close_matches(error.option_name, others, 3, 0.8)
             raise click.NoSuchOption(error.option_name, possibilities=near, ctx=context) from None
 
     def invoke(self, context: click.Context) -> Any:

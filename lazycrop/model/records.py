@@ -239,11 +239,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def check_focal(focal: object) -> None:
-    """Raises :class:`~lazycrop.errors.BadRequest`."""
+def read_focal(focal: Any) -> Focal:
+    """A focal point as it is when its record is read again. Raises :class:`~lazycrop.errors.BadRequest`."""
     match focal:
         case None | "auto":
-            return
+            return focal
         case (int(x), int(y)) if 0 <= x <= 100 and 0 <= y <= 100:
-            return
+            return int(x), int(y)
     raise BadRequest(f"The focal point {focal!r} is malformed; it is (x, y) in whole per cent, or 'auto'.")

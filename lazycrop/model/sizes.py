@@ -163,15 +163,27 @@ DEFAULT_BOUND = "4000x4000"
 """The box that an origin is shrunk to where nobody says another."""
 
 
-def read_bound(bound: str | Size) -> tuple[int, int]:
+Asks = str | Size | tuple[int | None, int | None]
+"""A size as users give it: its spelling or a preset's name, a Size, or (width, height)."""
+
+
+def as_size(given: Asks) -> Size:
+    """A size that may be given as its parts, or as no preset. Raises :class:`~lazycrop.errors.BadSize`."""
+    if isinstance(given, Size):
+        return given
+    if isinstance(given, str):
+        return Size.parse(given)
+    try:
+        return Size(*given)
+    except TypeError:
+        raise BadSize(f"The size {given!r} is no text, Size or (width, height); {_HELP}.") from None
+
+
+def read_bound(bound: Asks) -> tuple[int, int]:
     """The box that an origin must fit in, in pixels; a side that is not given does not bind. Raises BadRequest."""
-    size = Size.parse(bound) if isinstance(bound, str) else bound
+    size = as_size(bound)
     if size != Size(size.width, size.height):
         raise BadRequest(
             f"The bound {str(bound)!r} has a fit or options; it is a width and a height alone, like {DEFAULT_BOUND!r}."
         )
     return size.width or 99_999, size.height or 99_999
-
-
-Asks = str | Size | tuple[int | None, int | None]
-"""A size as users give it: its spelling or a preset's name, a Size, or (width, height)."""

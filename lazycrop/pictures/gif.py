@@ -85,7 +85,9 @@ def read(data: bytes, clock: Clock, limits: Limits) -> Animation:
         else:
             break
         at = end
-    if not made.frames or data[at : at + 2] == b"!\xf9":  # and of the next one not even all that is said of it
+    if (
+        not made.frames or not all(made.size) or data[at : at + 2] == b"!\xf9"
+    ):  # and of the next one not even all that is said of it
         raise BrokenImage(_CUT)
     return made
 
@@ -149,13 +151,13 @@ class Canvas:
         """What is seen of this frame, which is the one after that of the last call. Raises BrokenImage."""
         animation = self._animation
         frame = animation.frames[number]
-        made = self._decoded(frame)
         if len(animation.frames) == 1 and frame.box == (0, 0, *animation.size):
-            return made
+            return self._decoded(frame)
         shown = self._disposed(animation.frames[number - 1]) if number else self._empty()
         self._previous = shown.copy() if frame.disposal == _TO_PREVIOUS else None
-        part = made.convert("RGBA")
-        shown.paste(part, frame.box[:2], part)
+        if all(frame.box[2:]):  # One without pixels changes nothing, and is shown for its time.
+            part = self._decoded(frame).convert("RGBA")
+            shown.paste(part, frame.box[:2], part)
         self._shown = shown
         return shown.copy()
 

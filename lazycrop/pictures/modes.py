@@ -34,6 +34,7 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     if image.mode != "I":
         image = image.convert("I")
     grey = image.point([value >> 8 for value in range(65536)], "L")
+    grey.info.pop("transparency", None)  # A number of 16 bits, which no other mode can be saved with.
     if not isinstance(transparent, int):
         return grey
     alpha = image.point([0 if value == transparent else 255 for value in range(65536)], "L")

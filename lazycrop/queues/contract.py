@@ -34,7 +34,13 @@ class QueueSettings:
     worker_threads: int = option(2, "Threads of the embedded worker.", least=1)
 
     def __post_init__(self) -> None:
-        if isinstance(self.broker, str) and self.broker not in (EMBEDDED, INLINE):
+        if not isinstance(self.broker, str):
+            if not isinstance(self.broker, Queue) and not hasattr(self.broker, "declare_actor"):
+                raise ConfigurationError(
+                    f"'broker' is of the type {type(self.broker).__name__!r}; it is a text, a Dramatiq broker, or an "
+                    "object that keeps Queue's contract."
+                )
+        elif self.broker not in (EMBEDDED, INLINE):
             _check_url(self.broker)
 
 

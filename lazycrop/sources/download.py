@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 from urllib3.util import Url
 
-from lazycrop.errors import FetchError, ImageTooLarge
+from lazycrop.errors import ConfigurationError, FetchError, ImageTooLarge
 from lazycrop.options import option
 from lazycrop.sources.addresses import Rules
 from lazycrop.sources.door import Door, Resolver, failure, items, manager, tls_context
@@ -34,6 +34,8 @@ _CODINGS = {
     *("gzip", "x-gzip", "compress", "x-compress", "deflate", "br", "zstd", "dcb", "dcz", "aes128gcm", "exi"),
     *("pack200-gzip", "bzip2", "x-bzip2", "lzma", "xz", "x-xz", "lz4", "snappy", "sdch"),
 }
+
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,12 @@ class DownloadSettings:
     deny_networks: tuple[str, ...] = option(
         (), "Networks that are never fetched from, although public or in allow_networks."
     )
+
+    def __post_init__(self) -> None:
+        Rules.read(self.allow_networks, self.deny_networks)
+        for port in self.download_ports:
+            if not _PORT.fullmatch(port):
+                raise ConfigurationError(f"{port!r} in 'download_ports' is no port; one is a number, such as 8080.")
 
 
 def fetch(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from lazycrop.errors import FetchError, ImageTooLarge, LazyCropError
@@ -22,37 +24,41 @@ def read(source: Given, settings: DownloadSettings) -> tuple[bytes, str]:
     :class:`~lazycrop.errors.FetchError`, :class:`~lazycrop.errors.ImageTooLarge`.
     """
     limit = settings.download_bytes
-    match source:
-        case str():
-            return fetch(source, settings), describe(source)
-        case bytes() | bytearray() | memoryview():
-            return _copied(source, limit), "bytes"
-        case os.PathLike():
-            return _read_file(source, limit)
-    return _read_open(source, limit), "a file"
+    with _reading("The source"):
+        match source:
+            case str():
+                return fetch(source, settings), describe(source)
+            case bytes() | bytearray() | memoryview():
+                return _copied(source, limit), "bytes"
+            case os.PathLike():
+                return _read_file(source, limit)
+        return _read_open(source, limit), "a file"
+
+
+@contextmanager
+def _reading(shown: str) -> Iterator[None]:
+    """Whoever made what is read has errors of his own: a closed file has ValueError, a property may have any."""
+    try:
+        yield
+    except LazyCropError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise FetchError(f"{shown} cannot be read: {reason.rstrip('.')}.") from error
 
 
 def _copied(data: bytes | bytearray | memoryview, limit: int) -> bytes:
-    try:
-        with memoryview(data) as view:
-            _check(view.nbytes, limit)
-            return bytes(view)
-    except ValueError as error:  # It was released.
-        raise FetchError(f"The memory that was given cannot be read: {error}.") from error
+    with memoryview(data) as view:
+        _check(view.nbytes, limit)
+        return bytes(view)
 
 
 def _read_file(source: os.PathLike[str], limit: int) -> tuple[bytes, str]:
-    shown = f"The {type(source).__qualname__} that was given"
-    try:
-        path = os.fsdecode(source)
-        shown = f"The file {os.path.abspath(path)!r}"
-        with open(path, "rb", opener=_open) as file:
-            os.set_blocking(file.fileno(), True)
-            return _read_open(file, limit, shown), os.path.basename(path)
-    except LazyCropError:
-        raise
-    except Exception as error:  # ValueError: a NUL in its name; a class of somebody's own may raise anything.
-        raise FetchError(f"{shown} cannot be read: {getattr(error, 'strerror', error)}.") from error
+    path = os.fsdecode(source)
+    shown = f"The file {os.path.abspath(path)!r}"
+    with _reading(shown), open(path, "rb", opener=_open) as file:
+        os.set_blocking(file.fileno(), True)
+        return _read_open(file, limit, shown), os.path.basename(path)
 
 
 def _open(path: str, flags: int) -> int:
@@ -60,12 +66,12 @@ def _open(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _read_open(file: Any, limit: int, shown: str = "The file that was given") -> bytes:
+def _read_open(file: Any, limit: int, shown: str = "The source") -> bytes:
     """All of an open file, which may give it in parts, as a pipe does."""
     if not callable(getattr(file, "read", None)):
         raise FetchError(
-            f"The source is a {type(file).__qualname__}; give a URL, a pathlib.Path, bytes, or an open binary file,"
-            " such as an io.BytesIO that a picture was saved to."
+            f"The source is of the type {type(file).__qualname__!r}; give a URL, a pathlib.Path, bytes, or an open"
+            " binary file, such as an io.BytesIO that a picture was saved to."
         )
     data = bytearray()
     while part := _part(file, min(_PART, limit + 1 - len(data)), shown):
@@ -77,12 +83,7 @@ def _read_open(file: Any, limit: int, shown: str = "The file that was given") ->
 
 
 def _part(file: Any, size: int, shown: str) -> bytes:
-    try:
-        part = file.read(size)
-    except LazyCropError:
-        raise
-    except Exception as error:  # Whoever made it has errors of his own; of a file that is closed it is ValueError.
-        raise FetchError(f"{shown} cannot be read: {str(error) or type(error).__name__}.") from error
+    part = file.read(size)
     if part is None:
         raise FetchError(f"{shown} does not block, and has nothing to read at this moment; wait for all of it.")
     if isinstance(part, bytes | bytearray | memoryview):

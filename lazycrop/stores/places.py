@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from lazycrop.errors import ConfigurationError
@@ -13,6 +14,8 @@ from lazycrop.stores.guarded import Guarded
 from lazycrop.stores.memory import MemoryStore
 from lazycrop.stores.s3 import S3Store
 
+# What somebody meant who wrote quotes, or a comment after the value: the folder would be another one.
+_NO_VALUE = re.compile(r"""^["'].*["']$|\s[#;]""", re.DOTALL)
 _METHODS = ("put", "get", "open", "exists", "delete", "list", "url")
 
 
@@ -68,6 +71,11 @@ def _folder_of(place: str, url: SplitResult) -> str:
             )
         path = unquote(url.path)
     else:
+        if _NO_VALUE.search(place):
+            raise ConfigurationError(
+                f"'store' is {place!r}; a value in a file has no quotes, and a comment is a line of its own. "
+                "(A folder of such a name is written as a file:// URL.)"
+            )
         path = os.path.expanduser(place)
         if path.startswith("~") and path == place:
             raise ConfigurationError(f"'store' is {place!r}, and there is no such home folder; write its path.")

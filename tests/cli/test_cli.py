@@ -208,6 +208,13 @@ def test_a_misspelled_option_is_answered_with_the_commands_own(tmp_path: Path) -
         assert re.findall("--[a-z-]+", done.stderr.splitlines()[-1]) == [given, meant]
 
 
+def test_an_option_of_another_command_is_not_answered_with_what_only_sounds_like_it(tmp_path: Path) -> None:
+    done = lazycrop(tmp_path, "warm", "cat", "200x100", "--expires", "5")
+    assert re.findall("--[a-z-]+", done.stderr.splitlines()[-1]) == ["--expires"]
+    done = lazycrop(tmp_path, "warm", "cat", "200x100", "--max-pixel", "5")
+    assert "--max-pixels" in done.stderr.splitlines()[-1]
+
+
 def test_a_url_expires_when_it_is_told_to(tmp_path: Path) -> None:
     env = {"LAZYCROP_SECRET": "long and random"}
     url = succeeds(tmp_path, "url", "cat", "200x100", "--expires", "60", "--format", "webp", env=env)

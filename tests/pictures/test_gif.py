@@ -113,6 +113,25 @@ def test_a_frame_that_is_cut_short_is_broken_and_one_without_its_last_byte_is_no
             prepare(whole[:length], BOUND, *INGEST)
 
 
+def empty(disposal: int = 0) -> bytes:
+    """A frame without pixels."""
+    data = bytearray(frame(R, (0, 0, 1, 1), disposal))
+    data[13:17] = bytes(4)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("disposal", [0, STAYS, TO_NOTHING, TO_PREVIOUS])
+def test_a_frame_without_pixels_changes_nothing(disposal):
+    assert prepare(animation(frame(R, NW), empty(disposal), frame(B, SE)), BOUND, *INGEST).frames == 3
+    assert shown(animation(frame(R, NW), empty(disposal), frame(B, SE)), "webp")[-1] == [R, N, N, B]
+    assert shown(animation(empty(disposal)), "png") == [[N, N, N, N]]
+
+
+def test_a_gif_without_pixels_is_broken():
+    with pytest.raises(BrokenImage):
+        prepare(animation(empty(), size=(0, 0)), BOUND, *INGEST)
+
+
 def test_a_gif_without_a_frame_is_broken():
     for data in (animation(), animation(corpus.gif_extension(0xFE, b"comment")), animation()[:11]):
         with pytest.raises(BrokenImage):

@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazycrop import ConfigurationError, LazyCrop
+from lazycrop.caches.process import ProcessCache
+from lazycrop.queues.inline import InlineQueue
 from lazycrop.settings import OPTIONS, from_env, make_config, to_env
 from lazycrop.stores.memory import MemoryStore
 
@@ -93,10 +95,14 @@ def test_any_secret_is_read_as_it_was(secret: list[str]) -> None:
     assert make_config(from_env(to_env({"secret": secret}))) == config
 
 
-@pytest.mark.parametrize("name", ["store", "cache", "broker"])
-def test_an_object_cannot_be_told_to_another_process(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("store", MemoryStore()), ("cache", ProcessCache(1_000)), ("broker", InlineQueue({}))],
+    ids=["store", "cache", "broker"],
+)
+def test_an_object_cannot_be_told_to_another_process(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=f"'{name}' is an object"):
-        to_env({name: MemoryStore()})
+        to_env({name: value})
 
 
 SERVICES = {
@@ -117,6 +123,13 @@ SERVICES = {
     "LAZYCROP_MAX_EDGE_2_PORT": "sctp://10.0.0.12:80",
     "LAZYCROP_ENV_PYTHON_VERSION": "3.11",
 }
+
+
+@pytest.mark.parametrize("name", ["LAZYCROP_NAME", "LAZYCROP_WEB_NAME"])
+def test_the_variables_of_a_linked_container_are_nobodys_settings(name: str) -> None:
+    assert from_env({name: "/web/lazycrop", "LAZYCROP_SIZES": "200x100"}) == {"sizes": "200x100"}
+    with pytest.raises(ConfigurationError, match="no setting 'name'"):
+        make_config(from_env({"LAZYCROP_NAME": "cats"}))
 
 
 def test_the_variables_of_a_kubernetes_service_are_nobodys_settings() -> None:

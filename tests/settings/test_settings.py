@@ -8,7 +8,7 @@ import pytest
 
 from docs import make_keywords, make_options
 from lazycrop import Config, ConfigurationError, LazyCrop, Size, images_for
-from lazycrop.settings import OPTIONS, OWNERS, from_env, from_ini, from_mapping, make_config
+from lazycrop.settings import OPTIONS, OWNERS, SECTIONS, from_env, from_ini, from_mapping, make_config
 from servers import ROOT
 
 
@@ -239,6 +239,35 @@ def test_a_config_of_ones_own_is_made_as_any_other() -> None:
         pass
 
     assert Own(**vars(make_config({"max_edge": 7}))).policy.max_edge == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"broker": b"redis://:hunter2@host"}, "'broker' is of the type 'bytes'"),
+        ({"broker": ["redis://:hunter2@host"]}, "'broker' is of the type 'list'"),
+        ({"broker": object()}, "keeps Queue's contract"),
+        ({"cache": object()}, "keeps KeyValue's contract"),
+        ({"cache": 5}, "keeps KeyValue's contract"),
+        ({"allow_networks": ["intranet"]}, "allow_networks is malformed"),
+        ({"deny_networks": ["10.0.0.1/8"]}, "deny_networks is malformed"),
+        ({"download_ports": ["http"]}, "'http' in 'download_ports' is no port"),
+        ({"sizes": (200, 100)}, "which is not a list in which each item is a text"),
+    ],
+)
+def test_what_would_fail_at_each_use_is_refused_at_the_start(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        LazyCrop(**{"store": "memory:", **settings})
+    assert words in str(caught.value) and "hunter2" not in str(caught.value)
+
+
+def test_a_file_that_no_folder_can_have_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="no file has such a name"):
+        LazyCrop.from_ini("lazy\0crop.ini")
+
+
+def test_the_documentation_has_a_title_for_each_section_and_for_nothing_else() -> None:
+    assert list(make_options.TITLES) == list(SECTIONS)
 
 
 def test_every_option_is_documented_as_it_is() -> None:

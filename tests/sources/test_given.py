@@ -161,6 +161,16 @@ class BadPath:
     __str__ = __repr__ = __fspath__
 
 
+class Lazy:
+    @property
+    def read(self) -> Any:
+        raise RuntimeError("not connected")
+
+    @property
+    def __class__(self) -> Any:  # as of a proxy that stands for nothing yet
+        return self.read
+
+
 class Uploaded:
     async def read(self, size: int = -1) -> bytes:
         return DATA
@@ -181,14 +191,15 @@ def released() -> memoryview:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: 7, "The source is a int; give a URL"),
-        (lambda: None, "The source is a NoneType"),
-        (lambda: ["cat.jpg"], "The source is a list"),
-        (lambda: object, "The source is a type"),
+        (lambda: 7, "The source is of the type 'int'; give a URL"),
+        (lambda: None, "of the type 'NoneType'"),
+        (lambda: ["cat.jpg"], "of the type 'list'"),
+        (lambda: object, "of the type 'type'"),
         (lambda: Image.new("RGB", (9, 9)), "an io.BytesIO that a picture was saved to"),
         (lambda: io.StringIO("text"), "gives str, not bytes; open it with mode 'rb'"),
         (Uploaded, "gives coroutine, not bytes"),
         (BadPath, "on strike"),
+        (Lazy, "The source cannot be read: not connected."),
         (closed, "closed file"),
         (released, "released"),
         (lambda: Dripping(None), "nothing to read at this moment"),

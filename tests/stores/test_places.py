@@ -25,6 +25,8 @@ from lazycrop.stores.s3 import S3Store
         ("file://localhost/srv/a%23b", "/srv/a#b"),
         ("/srv/my%20images", "/srv/my%20images"),
         ("/srv/a#b?c", "/srv/a#b?c"),
+        ("file:///srv/a%20%23b", "/srv/a #b"),
+        ("it's", "{here}/it's"),
     ],
 )
 def test_a_folder_is_expanded_and_a_url_decoded(
@@ -57,6 +59,10 @@ def test_a_folder_is_expanded_and_a_url_decoded(
         "s3://bucket/path?versionId=1",
         "s3://bucket/path#1",
         "s3://buc ket/path",
+        '"./images"',
+        "'images'",
+        "./images ; beside the application",
+        "/srv/images\t# of all sites",
     ],
 )
 def test_what_is_no_place_is_refused_at_the_start(place: str) -> None:
