@@ -99,7 +99,7 @@ class LazyCrop:
         :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
         """
         try:
-            image_id = read_image_id(image_id)
+            image_id = self.read_id(image_id)
             focal = read_focal(focal)
             box = read_bound(bound)
             private = self._access.is_private(private)
@@ -120,7 +120,7 @@ class LazyCrop:
         :class:`~lazycrop.errors.ImageError`, :class:`~lazycrop.errors.SourceUnavailable`,
         :class:`~lazycrop.errors.StoreUnavailable`.
         """
-        image_id = read_image_id(image_id)
+        image_id = self.read_id(image_id)
         try:
             record = self._adopting.adopt(image_id)
         finally:
@@ -134,7 +134,7 @@ class LazyCrop:
 
         Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.ConfigurationError`.
         """
-        image_id = read_image_id(image_id)
+        image_id = self.read_id(image_id)
         self._access.is_private(private)
         try:
             return self._versions.set_private(image_id, private)
@@ -146,7 +146,7 @@ class LazyCrop:
 
         Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.StoreUnavailable`.
         """
-        return self._records.recent(read_image_id(image_id), version)
+        return self._records.recent(self.read_id(image_id), version)
 
     def purge(self, image_id: ImageId, version: int | None = None, *, forget: bool = False) -> int:
         """Delete all of an image, or all of one of its former versions; return how many objects went. Blocks.
@@ -155,7 +155,7 @@ class LazyCrop:
         object with the number of the last version, so that an image that is stored under this id again has other URLs
         than those that caches still have; ``forget`` deletes that too.
         """
-        image_id = read_image_id(image_id)
+        image_id = self.read_id(image_id)
         try:
             return self._versions.purge(image_id, version, forget)
         finally:
@@ -199,7 +199,7 @@ class LazyCrop:
         ``mount``: where the images are mounted, ``prefix`` when not given; begins with SCRIPT_NAME where there is one.
         Raises :class:`~lazycrop.errors.BadSize`, :class:`~lazycrop.errors.NotAllowed`; never for the lack of an image.
         """
-        image_id = read_image_id(image_id)
+        image_id = self.read_id(image_id)
         record = self._recent(image_id, version)
         if record is not None:
             return self.url_of(record, size, format=format, expires=expires, mount=mount)
@@ -218,6 +218,10 @@ class LazyCrop:
         """:meth:`url` of an image whose record is at hand: its very version. Asks nobody."""
         derivative = Derivative(record.image_id, self.size(size), format or self.config.format, record.version)
         return self._service.location(derivative, mount, _until(expires), record.private)
+
+    def read_id(self, image_id: object) -> str:
+        """An image id as users have it, as the text that it is. Raises :class:`~lazycrop.errors.BadImageId`."""
+        return read_image_id(image_id, self.sources.covers)
 
     def size(self, size: Asks) -> Size | None:
         """A size as users give it, as a Size; None is the origin. Raises :class:`~lazycrop.errors.BadSize`."""

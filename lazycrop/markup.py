@@ -13,7 +13,7 @@ from typing import Any
 from lazycrop.errors import BadImageId, BadRequest, ImageError, NotAllowed, Unavailable, UnknownImage
 from lazycrop.images import LazyCrop
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
-from lazycrop.model.keys import ImageId, check_image_id, read_image_id
+from lazycrop.model.keys import ImageId
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Asks, Size
 
@@ -195,9 +195,11 @@ class Helpers:
         if image_id is None and self._fallback:
             return None
         if not isinstance(image_id, str):
-            image_id = read_image_id(image_id)  # Of another type is the template's mistake, and no missing picture.
+            image_id = self._images.read_id(
+                image_id
+            )  # Of another type is the template's mistake, and no missing picture.
         try:
-            return self._images.pages.record(check_image_id(image_id), version)
+            return self._images.pages.record(self._images.read_id(image_id), version)
         except (UnknownImage, BadImageId, ImageError, Unavailable):
             if not self._fallback:
                 raise

@@ -61,6 +61,7 @@ class Service:
         self._policy = parts.policy
         self._access = parts.access
         self._store = parts.store
+        self._sources = parts.sources
         self._records = parts.records
         self._maker = parts.maker
         self._room = Room(config.waiting_requests)
@@ -96,7 +97,7 @@ class Service:
             raise MethodNotAllowed(
                 f"The method {request.method[:20]!r} is not allowed; images are read with GET and HEAD."
             )
-        asked = urls.parse(request.text, request.query, self._policy.presets)
+        asked = urls.parse(request.text, request.query, self._policy.presets, self._sources.covers)
         decision = self._access.decide(asked)
         if asked.moved is not None:
             return answers.moved(self._mount(request.mount) + asked.moved, request.query)

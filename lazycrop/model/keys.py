@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
@@ -115,14 +116,15 @@ def _reserved(image_id: str, is_adopted: bool) -> str | None:
     return next((name for name in names if _RESERVED.fullmatch(name)), None)
 
 
-def read_image_id(image_id: object, *, is_adopted: bool = False) -> str:
+def read_image_id(image_id: object, is_adopted: Callable[[str], bool] = lambda image_id: False) -> str:
     """An image id as users have it: a text, or the number or UUID of a row; see :func:`check_image_id`.
 
-    Raises :class:`~lazycrop.errors.BadImageId`.
+    ``is_adopted``: may a text be the id of an image of a source? Raises :class:`~lazycrop.errors.BadImageId`.
     """
     if isinstance(image_id, bool) or not isinstance(image_id, str | int | UUID):
         raise BadImageId(f"The image id is {_a(image_id)}; it is a text, a whole number or a UUID.")
-    return check_image_id(str(image_id), is_adopted=is_adopted)
+    text = check_image_id(str(image_id), is_adopted=True)
+    return text if is_adopted(text) else check_image_id(text)
 
 
 def _a(value: object) -> str:

@@ -91,6 +91,10 @@ class Sources:
         name, _, rest = image_id.partition("/")
         return Place(self.names[name], rest, self._guards[name]) if rest and name in self.names else None
 
+    def covers(self, image_id: str) -> bool:
+        """May a source have the image of this id? Asks nobody."""
+        return self.place(image_id) is not None
+
     def walk(self, below: str = "") -> Iterator[str]:
         """The ids of all images of all sources whose ids begin with ``below`` (with a slash at its end), lazily.
 
@@ -122,7 +126,7 @@ def _guard(name: str, source: Source, settings: SourceSettings) -> Guard:
 
 def _is_id(text: str) -> bool:
     try:
-        return bool(check_image_id(text))
+        return bool(check_image_id(text, is_adopted=True))
     except BadImageId:
         return False
 

@@ -13,6 +13,7 @@ from typing import Any
 from lazycrop.concurrency.forks import renew
 from lazycrop.errors import ConfigurationError, LazyCropError, MissingObject, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
+from lazycrop.stores.bodies import Body
 from lazycrop.stores.buckets import checked_bucket, checked_endpoint, checked_region
 from lazycrop.stores.contract import Opened, StoreSettings, checked_url, object_url, unavailable
 from lazycrop.stores.listing import pages, status_of
@@ -206,7 +207,7 @@ class S3Store:
         with self._failures("get", key):
             response = self._client().get_object(**self._named(key), **part)
             length = int(response.get("ContentRange", f"/{response['ContentLength']}").rpartition("/")[2])
-            return response["ETag"], length, _Body(response["Body"], response["ContentLength"], key)
+            return response["ETag"], length, Body(response["Body"], response["ContentLength"], key)
 
     def list_all(self, folder: str) -> Iterator[str]:
         """The keys of all objects below ``folder``, however deep."""
@@ -214,10 +215,10 @@ class S3Store:
             for found in pages(self._patient_client(), self.bucket, self.base_path + folder, delimiter=""):
                 yield from (name.removeprefix(self.base_path) for name in found)
 
-    def _body(self, key: str) -> _Body:
+    def _body(self, key: str) -> Body:
         with self._failures("get", key):
             response = self._client().get_object(**self._named(key))
-            return _Body(response["Body"], response["ContentLength"], key)
+            return Body(response["Body"], response["ContentLength"], key)
 
     def _named(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.base_path + key}
@@ -322,33 +323,3 @@ class _Refused(StoreUnavailable):
     def __init__(self, sentence: str, code: str) -> None:
         super().__init__(sentence)
         self.is_conflict = code == "ConditionalRequestConflict"
-
-
-class _Body(io.RawIOBase):
-    """The body of an S3 answer: a read returns what has arrived, and a body that ends early is an error."""
-
-    def __init__(self, body: Any, length: int, key: str) -> None:
-        # boto3's own read blocks until all bytes asked for are there, so that no clock could be looked at; what
-        # its context manager hands out is urllib3's response, which has read1.
-        self._response = body.__enter__()
-        self.length = length
-        self._left = length
-        self._key = key
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._response.read1(len(buffer))
-        except Exception as error:  # urllib3's, http.client's, ssl's and the socket's come through here
-            raise unavailable("read", self._key, error) from error
-        self._left -= len(data)
-        if not data and self._left > 0:
-            raise unavailable("read", self._key, f"it ended {self._left} bytes early")
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._response.close()
-        super().close()

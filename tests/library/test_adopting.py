@@ -225,3 +225,17 @@ def test_two_that_adopt_at_once_without_a_common_cache_make_one_version() -> Non
             versions = set(pool.map(adopt, both))
         assert len(versions) == 1
         both[0].purge("cat.jpg")
+
+
+@pytest.mark.parametrize(
+    "name", ["2024/800x600.jpg", "a/origin.jpg", "v2", "Größe 1.JPG", "a/image.json", "100% #1+2.jpeg"]
+)
+def test_a_file_may_be_named_as_an_object_of_an_image_is(name: str) -> None:
+    source = Dictionary()
+    source.files[name] = flat(RED)
+    images = open_adopting(source)
+    for _ in range(2):
+        answer = images.answer(f"/{name}/90x60.jpg")
+        assert colour(answer) == RED
+    assert images.record(name).width == 900
+    assert images.purge(name)
