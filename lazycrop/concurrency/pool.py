@@ -42,6 +42,7 @@ class Call(Generic[T]):
                 self._error = RuntimeError(f"the call was ended by {error!r}")
         idle.append(None)
         self._ended.release()
+        del self  # The traceback of an error has this frame, and would keep what has the error.
 
     def cancel(self) -> bool:
         """See to it that it is not made; False where it has begun."""
@@ -58,10 +59,12 @@ class Call(Generic[T]):
         """What it returned or raised. Blocks, for ``seconds`` at most where they are given, and raises TimeoutError."""
         if not self.wait(seconds):
             raise TimeoutError
-        error, self._error = self._error, None  # whose traceback refers to this call
-        if error is not None:
-            raise error
-        return self._result
+        try:
+            if self._error is not None:
+                raise self._error
+            return self._result
+        finally:
+            del self  # as above
 
 
 class Pool:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from lazycrop.errors import BadRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):  # which is made in a third of the time of a frozen dataclass
     """What a request says.
 
     ``path``: the part of the URL's path below the prefix (``/cat/200x100.jpg``), as WSGI has it: percent-decoded, and

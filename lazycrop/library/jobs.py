@@ -36,6 +36,8 @@ class Jobs:
     @property
     def queue(self) -> Queue:
         """The queue to the actors; opened when first needed."""
+        if (queue := self._queue) is not None:
+            return queue
         with self._lock:
             if self._queue is None:
                 self._queue = self._open_queue(self.actors)

@@ -79,10 +79,11 @@ class Store(Protocol):
 
     ``repr(store)`` names the place of the objects: it is alike in every process that has this store, another one for
     another place, without passwords, and does not change. Caches that processes share are kept apart by it.
-    """
 
-    is_remote: bool
-    """Does an answer take a round trip through a network? Then questions that belong together are asked at once."""
+    Each call is made on a thread, and given up when it is late. That takes about 25 µs, which a class can spare where
+    its calls always end soon by themselves, with an answer or an error: it says ``bounded = True`` in its own body.
+    A class below it says so again or is not trusted, for its methods may wait for something else.
+    """
 
     @property
     def public_url(self) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
-from lazycrop.errors import BadImageId, BadRequest, MissingObject
+from lazycrop.errors import BadImageId, BadRequest, LazyCropError, MissingObject
 from lazycrop.model.derivatives import IMMUTABLE
 from lazycrop.model.keys import composed
 from lazycrop.stores.contract import Opened, checked_url, object_url, unavailable
@@ -18,6 +18,7 @@ from lazycrop.stores.files import TEMPORARY, ignores_case, link, remove_leftover
 
 _NO_NAMES = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # EINVAL: to exFAT and SMB, for one with ? or :
 _IN_THE_WAY = (NotADirectoryError, IsADirectoryError, FileExistsError)
+_FAILURES = (OSError, UnicodeEncodeError)  # The latter where the names of files are in no UTF-8.
 _WAYS = 10_000  # Folders that are remembered to have no symbolic link on the way.
 
 
@@ -40,7 +41,7 @@ class FolderStore:
     below the folder is never followed; the folder itself may be one.
     """
 
-    is_remote = False
+    bounded = True  # Where it hangs on a network, so does every process that looks at it.
 
     def __init__(self, path: str | os.PathLike[str], public_url: str | None = None) -> None:
         self.path = os.path.realpath(path)
@@ -83,7 +84,7 @@ class FolderStore:
                 self._prune(folder)
 
     def get(self, key: str, limit: int) -> bytes:
-        with self._failures("get", key):
+        try:
             # A file object of Python's makes nine calls to the system of these four.
             descriptor = _open_itself(self._path(key, reading=True), os.O_RDONLY)
             try:
@@ -95,19 +96,27 @@ class FolderStore:
                 return _read(descriptor, status.st_size)
             finally:
                 os.close(descriptor)
+        except _FAILURES as error:
+            raise self._failure("get", key, error) from None
 
     def open(self, key: str) -> Opened:
-        with self._failures("open", key):
+        try:
             # Unbuffered, because whoever sends it reads large pieces.
             file = open(self._path(key, reading=True), "rb", buffering=0, opener=_open_itself)  # noqa: SIM115 - the caller closes it
             return Opened(cast(BinaryIO, file), os.fstat(file.fileno()).st_size)
+        except _FAILURES as error:
+            raise self._failure("open", key, error) from None
 
     def exists(self, key: str) -> bool:
         try:
-            with self._failures("look for", key):
-                return stat.S_ISREG(os.lstat(self._path(key, reading=True)).st_mode)
-        except MissingObject:
+            return stat.S_ISREG(os.lstat(self._path(key, reading=True)).st_mode)
+        except MissingObject:  # spelled otherwise
             return False
+        except _FAILURES as error:
+            failure = self._failure("look for", key, error)
+            if isinstance(failure, MissingObject):
+                return False
+            raise failure from None
 
     def delete(self, key: str) -> None:
         with suppress(MissingObject), self._failures("delete", key):
@@ -142,8 +151,8 @@ class FolderStore:
 
         ``reading``, ``missing``: what is spelled otherwise on the disk is missing; else it is in the way.
         """
-        segments = key.split("/")
-        if "\0" in key or any(not segment or segment.startswith(".") for segment in segments):
+        spelled = f"/{key}/"
+        if "//" in spelled or "/." in spelled or "\0" in key:
             raise BadRequest(f"The key {key[:80]!r} is malformed; it is names joined by '/', none beginning with '.'.")
         path = os.path.join(self.path, key)
         # To look for links takes half of the time of a hit. Only who may write there can put one on a way that was
@@ -205,18 +214,22 @@ class FolderStore:
     def _failures(self, action: str, key: str) -> Iterator[None]:
         try:
             yield
-        except (OSError, UnicodeEncodeError) as error:  # The latter where the names of files are in no UTF-8.
-            no_name = isinstance(error, UnicodeEncodeError) or error.errno in _NO_NAMES
-            if action != "put" and (no_name or isinstance(error, (FileNotFoundError, *_IN_THE_WAY))):
-                raise MissingObject("The store has no such object.") from None
-            if action == "put" and isinstance(error, _IN_THE_WAY) and os.path.isdir(self.path):
-                raise BadImageId(
-                    f"The key {key[:80]!r} has a name in a folder that an object of another image has already, which "
-                    "folders do not have twice; choose another image id."
-                ) from None
-            if no_name:
-                raise BadImageId(
-                    f"The key {key[:80]!r} has a name that the folder of the store cannot have: most can have names of "
-                    "255 bytes, some not every character. Choose another image id."
-                ) from None
-            raise unavailable(action, key, error) from error
+        except _FAILURES as error:
+            raise self._failure(action, key, error) from None
+
+    def _failure(self, action: str, key: str, error: OSError | UnicodeEncodeError) -> LazyCropError:
+        """What to raise for it; a reason that is for the log is its cause."""
+        no_name = isinstance(error, UnicodeEncodeError) or error.errno in _NO_NAMES
+        if action != "put" and (no_name or isinstance(error, (FileNotFoundError, *_IN_THE_WAY))):
+            return MissingObject("The store has no such object.")
+        if action == "put" and isinstance(error, _IN_THE_WAY) and os.path.isdir(self.path):
+            return BadImageId(
+                f"The key {key[:80]!r} has a name in a folder that an object of another image has already, which "
+                "folders do not have twice; choose another image id."
+            )
+        if no_name:
+            return BadImageId(
+                f"The key {key[:80]!r} has a name that the folder of the store cannot have: most can have names of "
+                "255 bytes, some not every character. Choose another image id."
+            )
+        return unavailable(action, key, error)

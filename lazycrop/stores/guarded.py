@@ -33,7 +33,6 @@ class Guarded:
 
     def __init__(self, store: Store, settings: StoreSettings, *, threads: int) -> None:
         self._store = store
-        self.is_remote = bool(getattr(store, "is_remote", True))
         rest = settings.store_rest_seconds if threads else 0.0
         self._reads = Guard(
             f"the store {store!r}",
@@ -112,7 +111,14 @@ class Guarded:
             result = self._reads.begin(partial(self._store.get, key, limit))
         except Exception as error:
             _fail(error)
-        return lambda: _ours(result)
+
+        def ours() -> bytes:
+            try:
+                return result()
+            except Exception as error:
+                _fail(error)
+
+        return ours
 
     def open(self, key: str) -> Opened:
         opened = self._call(self._reads, partial(self._store.open, key))
@@ -146,13 +152,6 @@ class Guarded:
             return guard.call(do)
         except Exception as error:
             _fail(error)
-
-
-def _ours(result: Callable[[], T]) -> T:
-    try:
-        return result()
-    except Exception as error:
-        _fail(error)
 
 
 class _Stream(io.RawIOBase):

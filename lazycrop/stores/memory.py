@@ -15,7 +15,7 @@ from lazycrop.stores.contract import Opened, checked_url, object_url, unavailabl
 class MemoryStore:
     """Objects in this process's memory, for tests and demonstrations."""
 
-    is_remote = False
+    bounded = True
 
     def __init__(self, public_url: str | None = None) -> None:
         self.public_url = checked_url("public_url", public_url)

@@ -20,16 +20,16 @@ _METHODS = ("put", "get", "open", "exists", "delete", "list", "url")
 
 
 def open_store(settings: StoreSettings) -> Guarded:
-    """The store that ``settings.store`` names, with every call to it bounded, but for those to a local one."""
+    """The store that ``settings.store`` is or names, with every call to it bounded, by itself or by us."""
     store = settings.store
-    if not isinstance(store, str | os.PathLike):
-        if not all(hasattr(store, method) for method in _METHODS):
-            raise ConfigurationError(
-                f"'store' is {store!r}; it is a text, a path, or an object that keeps Store's contract."
-            )
-        return Guarded(store, settings, threads=settings.store_connections)
-    opened = _named(os.fspath(store), settings)
-    return Guarded(opened, settings, threads=settings.store_connections if opened.is_remote else 0)
+    if isinstance(store, str | os.PathLike):
+        store = _named(os.fspath(store), settings)
+    elif not all(hasattr(store, method) for method in _METHODS):
+        raise ConfigurationError(
+            f"'store' is {store!r}; it is a text, a path, or an object that keeps Store's contract."
+        )
+    is_bounded = vars(type(store)).get("bounded", False)
+    return Guarded(store, settings, threads=0 if is_bounded else settings.store_connections)
 
 
 def _named(place: str, settings: StoreSettings) -> Store:

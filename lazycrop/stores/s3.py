@@ -38,8 +38,6 @@ class S3Store:
     as long as that is not known.
     """
 
-    is_remote = True
-
     def __init__(
         self,
         bucket: str,

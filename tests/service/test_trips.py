@@ -51,7 +51,6 @@ def calls() -> list[str]:
 def process(calls: list[str]) -> Iterator[Process]:
     """Makes LazyCrops that share a store, as remote as S3, and a cache, as processes on several machines do."""
     store, cache = MemoryStore("https://cdn.example.com/"), ProcessCache()
-    store.is_remote = True
     made = []
 
     def start(**settings: Any) -> LazyCrop:
@@ -125,7 +124,6 @@ def test_the_look_and_the_get_are_under_way_at_the_same_time(process: Process) -
     together = threading.Barrier(2, timeout=10)
 
     class Meeting(MemoryStore):
-        is_remote = True
         meets = False
 
         def get(self, key: str, limit: int) -> bytes:

@@ -177,15 +177,31 @@ def test_a_local_store_is_read_by_the_caller(tmp_path: Path) -> None:
     assert readers == [threading.current_thread()]
 
 
-def test_a_folder_and_memory_take_no_threads_and_a_store_of_ones_own_does(tmp_path: Path) -> None:
-    before = threading.active_count()
-    for place in (str(tmp_path), "memory:"):
-        open_store(StoreSettings(store=place)).exists("cat/200x.jpg")
-    assert threading.active_count() == before
-    own = open_store(StoreSettings(store=MemoryStore()))
-    own.exists("cat/200x.jpg")
-    assert threading.active_count() == before + 1
-    own.close()
+def caller_of(place: object) -> threading.Thread:
+    """Who makes the calls to this store."""
+    makes: list[threading.Thread] = []
+
+    def exists(key: str) -> bool:
+        makes.append(threading.current_thread())
+        return False
+
+    store = open_store(StoreSettings(store=place))
+    store.unguarded.exists = exists  # type: ignore[method-assign]
+    store.exists("cat/200x.jpg")
+    store.close()
+    return makes[0]
+
+
+def test_what_ends_by_itself_takes_no_threads_and_every_other_store_does(tmp_path: Path) -> None:
+    class Own(MemoryStore):
+        """One of somebody's own, which may do what it likes."""
+
+    class Bounded(Own):
+        bounded = True
+
+    for store in (str(tmp_path), "memory:", MemoryStore(), FolderStore(tmp_path), Bounded()):
+        assert caller_of(store) is threading.current_thread()
+    assert caller_of(Own()) is not threading.current_thread()
 
 
 class Stream(io.RawIOBase):
