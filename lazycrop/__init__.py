@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lazycrop.errors import NotFound as NotFound
     from lazycrop.errors import Overloaded as Overloaded
     from lazycrop.errors import Quarantined as Quarantined
+    from lazycrop.errors import SourceUnavailable as SourceUnavailable
     from lazycrop.errors import StoreUnavailable as StoreUnavailable
     from lazycrop.errors import Unavailable as Unavailable
     from lazycrop.errors import UnknownImage as UnknownImage
@@ -46,6 +47,11 @@ if TYPE_CHECKING:
     from lazycrop.model.sizes import Size as Size
     from lazycrop.queues.contract import Queue as Queue
     from lazycrop.settings import Config as Config
+    from lazycrop.sources.bucket import BucketSource as BucketSource
+    from lazycrop.sources.contract import Seen as Seen
+    from lazycrop.sources.contract import Source as Source
+    from lazycrop.sources.folder import FolderSource as FolderSource
+    from lazycrop.sources.site import SiteSource as SiteSource
     from lazycrop.stores.contract import Opened as Opened
     from lazycrop.stores.contract import Store as Store
     from lazycrop.wsgi import ImageApp as ImageApp
@@ -62,9 +68,11 @@ _HOMES = {
     "BadRequest": "errors",
     "BadSize": "errors",
     "BrokenImage": "errors",
+    "BucketSource": "sources.bucket",
     "Config": "settings",
     "ConfigurationError": "errors",
     "FetchError": "errors",
+    "FolderSource": "sources.folder",
     "Forbidden": "errors",
     "Helpers": "markup",
     "ImageApp": "wsgi",
@@ -84,8 +92,12 @@ _HOMES = {
     "Queue": "queues.contract",
     "Record": "model.records",
     "Request": "http.requests",
+    "Seen": "sources.contract",
     "Settings": "keywords",
+    "SiteSource": "sources.site",
     "Size": "model.sizes",
+    "Source": "sources.contract",
+    "SourceUnavailable": "errors",
     "Store": "stores.contract",
     "StoreUnavailable": "errors",
     "Unavailable": "errors",

@@ -255,6 +255,7 @@ class LazyCrop:
         """Let embedded jobs finish, end threads and connections to memcached; at exit this happens by itself."""
         self.jobs.close()
         self.pages.close()
+        self.sources.close()
         self._renders.close()
         self._state.close()
 

@@ -1,5 +1,5 @@
 """The contract of all sources, :class:`Source`: read-only places where images already are.
-:func:`lazycrop.testing.contracts.check_source` checks it by running.
+:func:`lazycrop.testing.sources.check_source` checks it by running.
 """
 
 from __future__ import annotations

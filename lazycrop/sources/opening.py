@@ -48,7 +48,7 @@ def _bucket(place: str, url: SplitResult, settings: SourceSettings, store: Store
     if not url.netloc or "@" in url.netloc or url.fragment or own.keys() - _OF_A_BUCKET or (url.query and not own):
         raise ConfigurationError(
             f"A source is {shown(place)}; a bucket is written s3://bucket/prefix/, and what is its own goes behind it: "
-            "?endpoint_url=…&region=…&access_key=…&secret_key=…"
+            "?endpoint_url=…&region=…&access_key=…&secret_key=… in part or all."
         )
     given = {name: unquote(value) for name, value in own.items()}  # A + is a +: keys have some.
     if given.get("endpoint_url", store.s3_endpoint_url) == store.s3_endpoint_url:

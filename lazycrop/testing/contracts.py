@@ -39,13 +39,13 @@ def check_store(store: Store, *, seconds: float = 60) -> None:
     def in_time(promise: Callable[[Store, str], None]) -> None:
         call = pool.submit(lambda: promise(store, f"{root}{promise.__name__.strip('_')}/"))
         ends = call.wait(seconds)
-        _expect(ends, f"each call ends; this was not kept within {seconds:g} s by {promise.__name__[1:]}")
+        expect(ends, f"each call ends; this was not kept within {seconds:g} s by {promise.__name__[1:]}")
         call.result()
 
     def _what_is_deleted_is_listed_no_more(store: Store, folder: str) -> None:
         for key in _all_below(store, root):
             store.delete(key)
-        _expect(not [*_all_below(store, root)], "what is deleted is listed no more")
+        expect(not [*_all_below(store, root)], "what is deleted is listed no more")
 
     try:
         for promise in _STORE_PROMISES:
@@ -60,32 +60,32 @@ def check_store(store: Store, *, seconds: float = 60) -> None:
 
 def _its_repr_names_its_place(store: Store, folder: str) -> None:
     before = repr(store)
-    _expect(type(store).__repr__ is not object.__repr__, "repr(store) names its place, by a __repr__ of its class")
+    expect(type(store).__repr__ is not object.__repr__, "repr(store) names its place, by a __repr__ of its class")
     store.put(f"{folder}200x100.jpg", b"data", _TEXT)
-    _expect(repr(store) == before, "repr(store) stays the same, whatever is put into it")
+    expect(repr(store) == before, "repr(store) stays the same, whatever is put into it")
 
 
 def _what_is_put_is_there(store: Store, folder: str) -> None:
     for name, data in {"200x100@2x.jpg": bytes(range(256)), "v2/origin.jpg": secrets.token_bytes(300_000)}.items():
         key = folder + name
-        _expect(store.put(key, data, _TEXT), "put answers True when it wrote")
-        _expect(store.exists(key), "what is put exists")
-        _expect(store.get(key, limit=len(data)) == data, "get returns the bytes that were put")
+        expect(store.put(key, data, _TEXT), "put answers True when it wrote")
+        expect(store.exists(key), "what is put exists")
+        expect(store.get(key, limit=len(data)) == data, "get returns the bytes that were put")
         with closing(store.open(key).file) as file:
-            _expect(file.read(100) == data[:100], "open returns the bytes that were put")
-            _expect(file.read() == data[100:], "open reads on until the end")
+            expect(file.read(100) == data[:100], "open returns the bytes that were put")
+            expect(file.read() == data[100:], "open reads on until the end")
         opened = store.open(key)
         opened.file.close()
-        _expect(opened.length == len(data), "open knows the object's length")
+        expect(opened.length == len(data), "open knows the object's length")
 
 
 def _put_replaces_unless_it_must_be_new(store: Store, folder: str) -> None:
     key = f"{folder}image.json"
-    _expect(store.put(key, b"first", _TEXT, new=True), "put(new=True) answers True when there was nothing")
-    _expect(not store.put(key, b"second", _TEXT, new=True), "put(new=True) answers False when the object exists")
-    _expect(store.get(key, _LIMIT) == b"first", "put(new=True) leaves an object that exists alone")
-    _expect(store.put(key, b"third", _TEXT), "put answers True when it wrote")
-    _expect(store.get(key, _LIMIT) == b"third", "put replaces an object that exists")
+    expect(store.put(key, b"first", _TEXT, new=True), "put(new=True) answers True when there was nothing")
+    expect(not store.put(key, b"second", _TEXT, new=True), "put(new=True) answers False when the object exists")
+    expect(store.get(key, _LIMIT) == b"first", "put(new=True) leaves an object that exists alone")
+    expect(store.put(key, b"third", _TEXT), "put answers True when it wrote")
+    expect(store.get(key, _LIMIT) == b"third", "put replaces an object that exists")
 
 
 def _one_of_many_is_new(store: Store, folder: str) -> None:
@@ -95,19 +95,19 @@ def _one_of_many_is_new(store: Store, folder: str) -> None:
     candidates = [b"%d" % number * 1000 for number in range(16)]
     with ThreadPoolExecutor(len(candidates)) as pool:
         written = [data for data, new in zip(candidates, pool.map(put, candidates), strict=True) if new]
-    _expect(len(written) == 1, "exactly one of 16 simultaneous put(new=True) answers True")
-    _expect(store.get(f"{folder}image.json", _LIMIT) == written[0], "the object is that of the put that answered True")
+    expect(len(written) == 1, "exactly one of 16 simultaneous put(new=True) answers True")
+    expect(store.get(f"{folder}image.json", _LIMIT) == written[0], "the object is that of the put that answered True")
 
 
 def _missing_is_missing(store: Store, folder: str) -> None:
     store.put(f"{folder}there/origin.jpg", b"data", _TEXT)
     for key in (f"{folder}none.jpg", f"{folder}none/origin.jpg", f"{folder}there", f"{folder}there/origin.jpg/below"):
-        _expect(_error(partial(store.exists, key)) is None, "exists answers for a missing object")
-        _expect(not store.exists(key), "a missing object does not exist")
+        expect(error_of(partial(store.exists, key)) is None, "exists answers for a missing object")
+        expect(not store.exists(key), "a missing object does not exist")
         for read in (partial(store.get, key, _LIMIT), partial(store.open, key)):
-            _expect(isinstance(_error(read), MissingObject), "get and open raise MissingObject for a missing object")
-        _expect(_error(partial(store.delete, key)) is None, "to delete what is missing is fine")
-    _expect(store.exists(f"{folder}there/origin.jpg"), "to delete what is missing leaves other objects alone")
+            expect(isinstance(error_of(read), MissingObject), "get and open raise MissingObject for a missing object")
+        expect(error_of(partial(store.delete, key)) is None, "to delete what is missing is fine")
+    expect(store.exists(f"{folder}there/origin.jpg"), "to delete what is missing leaves other objects alone")
 
 
 def _get_has_a_limit(store: Store, folder: str) -> None:
@@ -116,7 +116,7 @@ def _get_has_a_limit(store: Store, folder: str) -> None:
         store.get(f"{folder}origin.jpg", limit=1000)
     except StoreUnavailable:
         return
-    _expect(False, "get raises StoreUnavailable for an object of more bytes than the limit")
+    expect(False, "get raises StoreUnavailable for an object of more bytes than the limit")
 
 
 def _list_shows_one_level(store: Store, folder: str) -> None:
@@ -129,38 +129,38 @@ def _list_shows_one_level(store: Store, folder: str) -> None:
         "dog/": [],
     }.items():
         listed = sorted(store.list(folder + below))
-        _expect(listed == [folder + name for name in expected], "list gives what is directly below, and nothing else")
+        expect(listed == [folder + name for name in expected], "list gives what is directly below, and nothing else")
 
 
 def _what_is_deleted_is_gone(store: Store, folder: str) -> None:
     for name in ("image.json", "200x.jpg"):
         store.put(folder + name, b"data", _TEXT)
     store.delete(f"{folder}200x.jpg")
-    _expect(not store.exists(f"{folder}200x.jpg"), "what is deleted does not exist")
-    _expect([*store.list(folder)] == [f"{folder}image.json"], "what is deleted is not listed, and the rest is")
-    _expect(store.put(f"{folder}200x.jpg", b"again", _TEXT, new=True), "what is deleted can be put again")
+    expect(not store.exists(f"{folder}200x.jpg"), "what is deleted does not exist")
+    expect([*store.list(folder)] == [f"{folder}image.json"], "what is deleted is not listed, and the rest is")
+    expect(store.put(f"{folder}200x.jpg", b"again", _TEXT, new=True), "what is deleted can be put again")
 
 
 def _url_is_below_the_public_url(store: Store, folder: str) -> None:
     if store.public_url is None:
-        _expect(store.url(f"{folder}200x.jpg") is None, "url is None without a public_url")
+        expect(store.url(f"{folder}200x.jpg") is None, "url is None without a public_url")
         return
-    _expect(store.public_url.startswith(("https://", "http://")), "public_url is absolute")
-    _expect(store.public_url.endswith("/"), "public_url ends in '/'")
-    _expect(store.url(f"{folder}200x.jpg") == f"{store.public_url}{folder}200x.jpg", "url is public_url and the key")
+    expect(store.public_url.startswith(("https://", "http://")), "public_url is absolute")
+    expect(store.public_url.endswith("/"), "public_url ends in '/'")
+    expect(store.url(f"{folder}200x.jpg") == f"{store.public_url}{folder}200x.jpg", "url is public_url and the key")
     for key, quoted in {"a b?.jpg": "a%20b%3F.jpg", "é%,+.jpg": "%C3%A9%25%2C%2B.jpg"}.items():
-        _expect(store.url(key) == f"{store.public_url}{quoted}", "url is percent-quoted")
+        expect(store.url(key) == f"{store.public_url}{quoted}", "url is percent-quoted")
 
 
 def _keys_are_text_of_any_language(store: Store, folder: str) -> None:
     for name in ("Größe 1", "猫", "🐈", "100% #1+", "a;b,c&d?"):
         key, promise = f"{folder}{name}/200x.jpg", f"a key is text of any language, such as {name!r}"
         store.put(key, name.encode(), _TEXT)
-        _expect(f"{folder}{name}/" in [*store.list(folder)] and [*store.list(f"{folder}{name}/")] == [key], promise)
-        _expect(store.exists(key) and store.get(key, _LIMIT) == name.encode(), promise)
+        expect(f"{folder}{name}/" in [*store.list(folder)] and [*store.list(f"{folder}{name}/")] == [key], promise)
+        expect(store.exists(key) and store.get(key, _LIMIT) == name.encode(), promise)
 
 
-def _error(call: Callable[[], object]) -> Exception | None:
+def error_of(call: Callable[[], object]) -> Exception | None:
     try:
         call()
     except Exception as error:
@@ -195,34 +195,34 @@ def check_key_value(cache: KeyValue) -> None:
     kept.
     """
     group, key, other = (secrets.token_hex(16) for _ in range(3))
-    _expect(not cache.get_many(group, [key, other]), "what was never set is not there")
+    expect(not cache.get_many(group, [key, other]), "what was never set is not there")
     cache.set(group, key, bytes(range(256)), 60)
-    _expect(dict(cache.get_many(group, [key, other])) == {key: bytes(range(256))}, "get_many returns what is there")
+    expect(dict(cache.get_many(group, [key, other])) == {key: bytes(range(256))}, "get_many returns what is there")
     cache.set(group, key, b"new", 60)
-    _expect(cache.get_many(group, [key])[key] == b"new", "set replaces")
-    _expect(not cache.add(group, key, b"added", 60), "add answers False when there is a value")
-    _expect(cache.get_many(group, [key])[key] == b"new", "add leaves a value that is there alone")
+    expect(cache.get_many(group, [key])[key] == b"new", "set replaces")
+    expect(not cache.add(group, key, b"added", 60), "add answers False when there is a value")
+    expect(cache.get_many(group, [key])[key] == b"new", "add leaves a value that is there alone")
     cache.delete(group, key)
     cache.delete(group, key)
-    _expect(not cache.get_many(group, [key]), "what is deleted is gone")
+    expect(not cache.get_many(group, [key]), "what is deleted is gone")
     with ThreadPoolExecutor(16) as pool:
         added = list(pool.map(lambda number: cache.add(group, other, b"%d" % number, 60), range(16)))
-    _expect(added.count(True) == 1, "exactly one of 16 simultaneous add answers True")
-    _expect(
+    expect(added.count(True) == 1, "exactly one of 16 simultaneous add answers True")
+    expect(
         cache.get_many(group, [other])[other] == b"%d" % added.index(True), "the value is that of the add that answered"
     )
     cache.delete(group, other)
     large = bytes(1_000_000)
     cache.set(group, key, large, 60)
-    _expect(cache.get_many(group, [key]).get(key) == large, "a value may have 1,000,000 bytes")
+    expect(cache.get_many(group, [key]).get(key) == large, "a value may have 1,000,000 bytes")
     cache.set(group, key, b"short", 1)
     deadline = time.monotonic() + 5
     while cache.get_many(group, [key]) and time.monotonic() < deadline:
         time.sleep(0.05)
-    _expect(not cache.get_many(group, [key]), "a value goes when its time is over")
+    expect(not cache.get_many(group, [key]), "a value goes when its time is over")
 
 
-def _expect(kept: bool, promise: str) -> None:
+def expect(kept: bool, promise: str) -> None:
     # Not an assert statement: python -O would drop it.
     if not kept:
         raise AssertionError(f"This promise is broken: {promise}.")
