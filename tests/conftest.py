@@ -18,7 +18,7 @@ import botocore.session
 import hypothesis
 import pytest
 
-from servers import CHROMIUM, CHROMIUM_FLAGS, S3, Memcached, RabbitMQ, Server, Valkey
+from servers import CHROMIUM, CHROMIUM_FLAGS, S3, Memcached, RabbitMQ, Server, Valkey, sweep_pika
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -174,6 +174,7 @@ def valkey(servers: Servers) -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def rabbitmq(servers: Servers) -> Iterator[RabbitMQ]:
     """``url`` is ``amqp://…``."""
+    sweep_pika()
     yield from servers.start("rabbitmq", RabbitMQ)
 
 

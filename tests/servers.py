@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
@@ -391,6 +392,28 @@ class Valkey(Server):
 
     def clear(self) -> None:
         assert ask(self.port, b"FLUSHALL\r\n") == b"+OK\r\n"
+
+
+class _Swept(socket.socket):
+    """A socket that nobody need close."""
+
+    def __del__(self) -> None:
+        self.close()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        accepted, address = super().accept()
+        return _Swept(fileno=accepted.detach()), address
+
+
+def sweep_pika() -> None:
+    """pika leaves the sockets of connections that were cut to the garbage collector, at a time of its choice, which
+    warns of them: of pika's own no more, so that any other warning is one of ours.
+    """
+    import pika.adapters.utils.connection_workflow
+
+    swept = SimpleNamespace(**{**vars(socket), "socket": _Swept})
+    for module in (pika.compat, pika.adapters.utils.connection_workflow):
+        module.socket = swept
 
 
 class RabbitMQ(Server):

@@ -23,8 +23,6 @@ from lazycrop.queues.brokers import BrokerQueue
 from lazycrop.queues.contract import Actor, QueueSettings
 from servers import FaultProxy, Valkey, eventually
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of connections that were cut
-
 
 @pytest.fixture
 def client(valkey: Valkey) -> Iterator[Any]:
