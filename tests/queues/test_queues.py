@@ -300,5 +300,8 @@ def test_a_job_that_fails_is_told_in_one_line(caplog: pytest.LogCaptureFixture, 
     queue = open_queue(settings(), {"store": work})
     queue.send("store", {"image_id": "cat"})
     queue.close()
-    [line] = [line for record in caplog.records for line in caplog.handler.format(record).splitlines()]
+    told = [
+        record for record in caplog.records if record.name != embedded.__name__
+    ]  # which may say what is left undone
+    [line] = [line for record in told for line in caplog.handler.format(record).splitlines()]
     assert line

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pytest
 
 from lazycrop import LazyCrop
-from lazycrop.errors import MissingObject, StoreUnavailable
+from lazycrop.concurrency import waits
+from lazycrop.concurrency.waits import Room
+from lazycrop.errors import MissingObject, Overloaded, StoreUnavailable
 from lazycrop.stores.contract import Opened, Store, StoreSettings
 from lazycrop.stores.folder import FolderStore
 from lazycrop.stores.guarded import Guarded
 from lazycrop.stores.memory import MemoryStore
 from lazycrop.stores.places import open_store
 from lazycrop.testing import check_store
+from servers import eventually
 
 CALM = StoreSettings(store_seconds=20, store_read_seconds=20, store_rest_seconds=600)
 
@@ -301,3 +306,46 @@ class HangsInAList(MemoryStore):
 def test_the_check_finds(broken: type[MemoryStore], promise: str) -> None:
     with pytest.raises(AssertionError, match=promise):
         check_store(broken(), seconds=2)
+
+
+def test_a_store_is_not_slow_for_what_it_does_before_its_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "LONG", 0.05)
+
+    class Prepares(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = threading.Event()
+            self.began: list[int] = []
+
+        def prepare(self) -> None:
+            self.began.append(1)
+            self.gate.wait(60)
+
+    inner, room = Prepares(), Room(1)
+    store = guarded(inner)
+
+    def ask() -> bool:
+        with room.visit():
+            return store.exists("cat/200x.jpg")
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask) for _ in range(4)]
+        eventually(lambda: len(inner.began) == 4, what="all wait for that")
+        assert not concurrent.futures.wait(asked, 0.2, concurrent.futures.FIRST_COMPLETED).done
+        inner.gate.set()
+        assert [one.result(20) for one in asked] == [False] * 4
+
+
+def test_an_opened_object_keeps_its_place_among_those_who_wait_until_it_is_closed() -> None:
+    inner, room = MemoryStore(), Room(1)
+    inner.put("cat/200x.jpg", b"picture", "image/jpeg")
+    store = guarded(inner)
+    with room.visit():
+        waits.wait_long()
+        opened = store.open("cat/200x.jpg")
+    with room.visit(), pytest.raises(Overloaded):
+        waits.wait_long()
+    assert opened.file.read() == b"picture"
+    opened.file.close()
+    with room.visit():
+        waits.wait_long()
