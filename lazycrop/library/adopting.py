@@ -7,7 +7,6 @@ state of the file it was made from.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -39,8 +38,7 @@ class Adopting:
         :class:`~lazycrop.errors.StoreUnavailable`.
         """
         with self._versions.changing(image_id):
-            what_is = self._records.what_is(image_id)
-            current = what_is if isinstance(what_is, Record) else None
+            current = self._records.read_now(image_id)
             if current is not None and not current.is_adopted:
                 return current
             place = self._origins.place(image_id)
@@ -54,10 +52,9 @@ class Adopting:
                 return None
             digest = sha256(seen.data).hexdigest()
             if current is not None and digest == current.made_from:
-                return self._versions.rewrite(replace(current, validator=seen.validator))
-            private = current.private if current else self._origins.private or bool(what_is and what_is.private)
-            provenance = Provenance(place.described, digest, len(seen.data), seen.validator, private)
-            return self._versions.write(image_id, self._prepared(seen), provenance)
+                return self._versions.touch(current, seen.validator)
+            provenance = Provenance(place.described, digest, len(seen.data), seen.validator, self._origins.private)
+            return self._versions.adopt(image_id, self._prepared(seen), provenance)
 
     def look_again(self, message: Any) -> None:
         """Have the image that a message names be what its file is now: what is gone, or no image any more, goes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 from lazycrop.errors import BadImageId, BadRecord, MissingObject
@@ -35,37 +36,47 @@ class Contents:
                 )
         return None
 
+    def found(self, image_id: str) -> dict[str, int]:
+        """What is at the top of an image, each with the version that it is of; a folder is all of a version."""
+        places = [keys.folder(image_id, 1, private) for private in (False, True)]
+        names = [(name, _number(name.removeprefix(place))) for place in places for name in self._store.list(place)]
+        return {name: number for name, number in names if number and name != keys.record(image_id)}
+
     def numbers(self, image_id: str) -> set[int]:
-        """The versions of which anything is there."""
-        found = set()
-        for place in (keys.folder(image_id, 1), keys.folder(image_id, 1, private=True)):
-            for name in self._store.list(place):
-                number = keys.version_of(name[len(place) :]) if name.endswith("/") else 1
-                if number is not None and name != keys.record(image_id):
-                    found.add(number)
-        return found
+        """The versions of which anything is there, be it a claim."""
+        return set(self.found(image_id).values())
 
     def objects(self, image_id: str, version: int) -> list[str]:
-        """What is in the folders of a version, but for what says what the image is."""
+        """What is in the folders of a version, but for what says what the image is, and claims."""
         places = [keys.folder(image_id, version, private) for private in (False, True)]
         names = [name for place in places for name in self._store.list(place)]
-        return [name for name in names if not name.endswith("/") and name != keys.record(image_id)]
+        return [
+            name
+            for name in names
+            if not name.endswith("/") and name != keys.record(image_id) and keys.claimed(name) is None
+        ]
 
-    def is_claimed(self, image_id: str, version: int) -> bool:
-        """Is somebody writing it?"""
-        return any(self._is_fresh(claim) for claim in self._claims(image_id, version))
+    def lost_mezzanines(self, image_id: str, version: int) -> list[str]:
+        """Mezzanines without an origin: those that a job has put, and was killed, before the version was purged."""
+        kinds = {key: found.kind for key in self.objects(image_id, version) if (found := Key.parse(key))}
+        return [key for key, kind in kinds.items() if kind == "mezzanine" and "origin" not in kinds.values()]
 
-    def is_abandoned(self, image_id: str, version: int) -> bool:
-        claims = self._claims(image_id, version)
-        dead = bool(claims) and not any(self._is_fresh(claim) for claim in claims)
-        return dead and self._records.read_now(image_id, version) is None
+    def fresh(self, claims: Iterable[str]) -> dict[str, bool]:
+        """Of those claims that are still there: is whoever put it still to be reckoned with? It holds the time."""
+        found = {}
+        for claim in claims:
+            with suppress(MissingObject):
+                found[claim] = _is_fresh(self._store.get(claim, limit=100))
+        return found
 
-    def _claims(self, image_id: str, version: int) -> list[str]:
-        return [key for key in self.objects(image_id, version) if (of := Key.parse(key)) and of.kind == "claim"]
 
-    def _is_fresh(self, claim: str) -> bool:
-        """Is whoever put this claim still to be reckoned with? It holds the time when it was put."""
-        try:
-            return time.time() - int(self._store.get(claim, limit=100)) < _CLAIM_SECONDS
-        except (MissingObject, ValueError):
-            return False
+def _is_fresh(claim: bytes) -> bool:
+    try:
+        return time.time() - int(claim) < _CLAIM_SECONDS
+    except ValueError:
+        return False
+
+
+def _number(name: str) -> int | None:
+    """Of which version what is named so is; None for the folder of another image."""
+    return keys.version_of(name) if name.endswith("/") else keys.claimed(name) or 1

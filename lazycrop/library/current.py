@@ -43,7 +43,8 @@ class Current:
             if number <= mine.version:
                 break
             with suppress(BadRecord):
-                if (later := self._records.read_now(mine.image_id, number)) is not None:
+                later = self._records.what_is(mine.image_id, number)
+                if later is not None and later.version == number:
                     return later, what_is
         return mine, what_is
 

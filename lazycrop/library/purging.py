@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from lazycrop.errors import BadRequest, StoreUnavailable
 from lazycrop.events import Purged
+from lazycrop.library.claims import Claim, Claims, Left
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
 from lazycrop.library.current import Current
@@ -24,10 +25,11 @@ _POLL = 0.05  # Seconds between two tries to be the only one who changes an imag
 class Purging:
     """Deletes images, versions of them, and what failed stores have left."""
 
-    def __init__(self, common: Common, contents: Contents, current: Current, config: Config) -> None:
+    def __init__(self, common: Common, contents: Contents, claims: Claims, current: Current, config: Config) -> None:
         self._store, self._state, self._records = common.store, common.state, common.records
         self._events = common.events
         self._contents = contents
+        self._claims = claims
         self._current = current
         self._lease_seconds = config.cache.lease_seconds
         self._keep_versions = config.store.keep_versions
@@ -58,43 +60,56 @@ class Purging:
         return objects
 
     def _purge_all(self, image_id: str, forget: bool) -> int:
-        what_is, numbers = self._contents.what_is(image_id), self._contents.numbers(image_id)
-        latest = what_is.version if what_is else 0
-        under_way = {number for number in numbers if number > latest and self._contents.is_claimed(image_id, number)}
-        last = max(latest, *(numbers - under_way), 0)
-        if not last:
+        if self._contents.what_is(image_id) is None and not self._contents.numbers(image_id):
             return 0
-        private = what_is is not None and what_is.private
-        stone = Tombstone(image_id=image_id, version=last, purged_at=now(), private=private)
-        self._current.settle(stone)
-        self._state.remember_missing(image_id, None)
-        objects = sum(self.delete_version(image_id, number) for number in sorted(numbers) if number <= last)
-        self._current.settle(stone)  # A store that was late may have put its record over it.
-        if forget and not self._contents.numbers(image_id) and isinstance(self._contents.what_is(image_id), Tombstone):
-            self._store.delete(keys.record(image_id))
+        with self._claims.next(image_id) as claim:
+            left = self._claims.wait(claim)
+            what_is = self._contents.what_is(image_id)
+            numbers = {number for number in self._contents.numbers(image_id) if number < claim.number} - left.late
+            last = max(what_is.version if what_is else 0, *numbers, 0)
+            if not last:
+                return 0
+            private = what_is is not None and what_is.private
+            stone = Tombstone(image_id=image_id, version=last, purged_at=now(), private=private)
+            self._current.settle(stone)
+            self._state.remember_missing(image_id, None)
+            objects = sum(self.delete_version(image_id, number) for number in sorted(numbers))
+            self.delete(left.dead)
+            if left.late:  # They may put something lower over it, and have to find that the number was used.
+                self._current.put(keys.record(image_id, last), stone)
+                self._current.settle(stone)
+            if forget and self._contents.numbers(image_id) == {claim.number}:
+                self._store.delete(keys.record(image_id))
         return objects
 
     def _purge_version(self, image_id: str, version: int) -> int:
-        current = self._contents.what_is(image_id)
-        if isinstance(current, Record) and version == current.version:
-            raise BadRequest(
-                f"Version {version} of {image_id!r} is its current one; store another first, or purge the image."
-            )
-        return self.delete_version(image_id, version)
+        with self._claims.next(image_id) as claim:
+            self._claims.wait(claim)
+            current = self._contents.what_is(image_id)
+            if isinstance(current, Record) and version == current.version:
+                raise BadRequest(
+                    f"Version {version} of {image_id!r} is its current one; store another first, or purge the image."
+                )
+            if current is None or version > current.version:  # Whoever is late may be writing it.
+                return 0
+            return self.delete_version(image_id, version)
 
-    def sweep(self, image_id: str, what_is: Record | Tombstone | None, numbers: Iterable[int]) -> None:
+    def sweep(self, image_id: str, claim: Claim, left: Left) -> None:
         """Delete what killed stores and purges have left, once it is certain that they are dead."""
-        latest = what_is.version if what_is else 0
-        for number in numbers:
-            if (number <= latest and isinstance(what_is, Tombstone)) or (
-                number > latest and self._contents.is_abandoned(image_id, number)
-            ):
+        last = claim.what_is.version if isinstance(claim.what_is, Tombstone) else 0
+        for number in claim.found - left.late:
+            if number <= last:
                 self.delete_version(image_id, number)
+        for dead in left.dead:
+            number = keys.claimed(dead) or 0
+            if (number > 1 or claim.what_is is None) and self._records.read_now(image_id, number) is None:
+                self.delete_version(image_id, number)
+        self.delete(left.dead)
 
-    def sweep_former(self, image_id: str, version: int, numbers: Iterable[int]) -> None:
-        """Delete those of ``numbers`` that are older than the versions to be kept, of which ``version`` is the last."""
-        for number in numbers:
-            if number <= version - self._keep_versions and not self._contents.is_claimed(image_id, number):
+    def sweep_former(self, image_id: str, claim: Claim, left: Left) -> None:
+        """Delete the versions that are older than those to be kept, of which the claim's is the last."""
+        for number in sorted(claim.found - left.late):
+            if number <= claim.number - self._keep_versions:
                 self.delete_version(image_id, number)
 
     def delete_version(self, image_id: str, version: int) -> int:

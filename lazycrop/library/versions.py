@@ -4,52 +4,58 @@ An image is what ``<id>/image.json`` says: a record, or a tombstone once it was 
 latest version then, and **of two the higher number is right; of equal numbers the tombstone is**. A number is never
 used twice (but after ``purge(forget=True)``), so that what is below a version's folder comes from one picture.
 
+Whoever is going to change an image *claims* a number: puts ``<id>/-claim-<number>-<token>``, and lists the image then.
+Who finds anything of this number or a higher one, or that the image has come to it since, takes the claim back and
+tries a higher one. So of two that put theirs at once at most one stays, whatever the server does with conditional puts;
+no lower claim comes after a higher one; and whoever has one knows all who came before. For those he waits until they
+are done: **what others can see is changed by one after the other, in the order of the numbers** (Lamport's bakery).
+
 To store is six steps. After which of them who may see what:
 
-1. *Number*: one more than the highest of what the image is, and of the folders that are there.
-2. *Claim*: put ``-claim-<token>`` into the version's folder, then list it. Whoever finds anything but its own claim
-   there takes the claim back and tries the next number; so of two that put theirs at once at most one stays, whatever
-   the server does with conditional puts. Nobody sees the version yet.
-3. *Origin and mezzanines* are put. Nobody sees the version yet. If one fails, all of them and the claim are deleted.
-4. *Own record* of the second and later versions: ``<id>/v2/image.json``. URLs with the version in them can see it, and
-   others that store or purge take it for stored.
-5. *Current*: put ``<id>/image.json``, unless something of a higher number is there, or the origin is gone again. Then
-   look again, and put what is right now, as all do who put something there: the last one to look leaves the right one.
-   Now everybody sees the version (processes with a cache of their own: within ``record_seconds``).
-6. *Unclaim*. Whoever finds an earlier claim of somebody else still there waits until it is gone or old, and looks once
-   more: its owner may be about to put something lower, and may be killed before it looks again.
+1. *Claim*. Its number is the version's. Nobody sees the version yet.
+2. *Origin and mezzanines* are put. Nobody sees the version yet. If one fails, all of them and the claim are deleted.
+3. *Wait* for who came before, and sweep what the dead among them have left.
+4. *Own record* of the second and later versions: ``<id>/v2/image.json``. URLs with the version in them can see it.
+5. *Current*: put ``<id>/image.json``. Now everybody sees the version (processes with a cache of their own: within
+   ``record_seconds``).
+6. *Unclaim*.
 
 If the answer to step 4 or 5 is lost, the image is read once more: if it is this version, the store took place. If that
 cannot be found out, everything stays.
 
-To purge is to put a tombstone by the same rule, to delete the records and all objects of versions up to its number, and
-to look once more. A version that is claimed and not current is left alone: its store was under way when the purge
-began, and comes after it, or finds the tombstone at its end and deletes what it has put. What a killed process leaves
-has a number that is used up: it is never mixed with anything, and the next store or purge of the image sweeps it.
+To purge is to claim, to wait, to put a tombstone of the highest number below the claim's, and to delete the records and
+all objects of versions up to it. What has a later claim comes after the purge and is left alone. To make an image
+private or to give it mezzanines is to claim and to wait as well, before its record is read.
 
-Where processes share a cache, a lease keeps stores and purges of one image one after the other; all of the above holds
-without it.
+A process that is *killed* changes nothing any more; others wait for its claim for some seconds, and leave alone what
+may be its own until the claim is old. What it leaves has a number that is used up: it is never mixed with anything, and
+the next store or purge after that sweeps it.
+
+A process that is *late*, so slow between two of its calls that others have not waited for it, may put ``image.json``
+over something of theirs. So whoever puts it looks again, finds the higher number by its own record, and puts that; a
+purge leaves its tombstone there as well when somebody is late. Who finds a tombstone deletes what he has put. The rest
+of the risk: one who is late, does that, and is killed before he looks again. The next store or purge puts it right.
+
+Where processes share a cache, a lease keeps stores and purges of one image one after the other before that; all of the
+above holds without it.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 
 from lazycrop.errors import StoreUnavailable, UnknownImage
 from lazycrop.events import Replaced, Stored
+from lazycrop.library.claims import Claim, Claims, Left
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
 from lazycrop.library.current import Current
 from lazycrop.library.origins import put
 from lazycrop.library.purging import Purging
-from lazycrop.model import keys
 from lazycrop.model.derivatives import CONTENT_TYPES
 from lazycrop.model.records import Focal, Record, Tombstone, now
 from lazycrop.pictures.ingest import Prepared, lacks_mezzanines, mezzanines, prepare
@@ -57,8 +63,6 @@ from lazycrop.settings import Config
 
 logger = logging.getLogger(__name__)
 
-_SETTLE_SECONDS = 5.0  # For others who are writing an earlier version at the same time.
-_POLL = 0.05
 RENDER_WAIT = 60.0  # Seconds for a slot; whoever stores an image waits for longer things.
 
 
@@ -85,7 +89,8 @@ class Versions:
         self._contents = Contents(common.store, common.records)
         self._current = Current(common.store, common.records, self._contents)
         self._limits, self._ingest = config.limits, config.ingest
-        self._purging = Purging(common, self._contents, self._current, config)
+        self._claims = Claims(common.store, self._contents)
+        self._purging = Purging(common, self._contents, self._claims, self._current, config)
         self.purge = self._purging.purge
         self.changing = self._purging.changing
 
@@ -98,18 +103,66 @@ class Versions:
         """
         work = partial(prepare, data, bound, self._limits, self._ingest, focal=focal, reserve=self._renders.memory.use)
         prepared = self._renders.run(work, RENDER_WAIT)
-        with self.changing(image_id):
-            return self.write(image_id, prepared, Provenance(source, sha256(data).hexdigest(), private=private))
+        provenance = Provenance(source, sha256(data).hexdigest(), private=private)
+        with self.changing(image_id), self._claims.next(image_id) as claim:
+            record = self._record(image_id, claim.number, prepared, provenance)
+            self._put_objects(record, prepared)
+            self._land(record, claim, self._claims.wait(claim))
+        return self._told(record)
 
     def set_private(self, image_id: str, private: bool) -> Record:
         """Make an image private, or public: a new version of the same picture, after which the former ones go."""
-        record = self._records.read_now(image_id)
-        if record is None:
-            raise UnknownImage(f"There is no image {image_id!r}.")
-        if record.private == private:
-            return self._records.with_url(record)
+        with self.changing(image_id), self._claims.next(image_id) as claim:
+            left = self._claims.wait(claim)  # What is copied has to be what the image is until the copy is there.
+            former = self._records.read_now(image_id)
+            if former is None:
+                raise UnknownImage(f"There is no image {image_id!r}.")
+            if former.private == private:
+                return self._records.with_url(former)
+            prepared = self._read(former)
+            provenance = Provenance(former.source, former.made_from, former.length, former.validator, private)
+            record = self._record(image_id, claim.number, prepared, provenance)
+            self._put_objects(record, prepared)
+            self._land(record, claim, left)
+            for number in claim.found - left.late:
+                self._purging.delete_version(image_id, number)
+        return self._told(record)
+
+    def adopt(self, image_id: str, prepared: Prepared, provenance: Provenance) -> Record:
+        """Store what was prepared of a source's file, unless the image is of that file by now; within ``changing``.
+
+        What was stored stays what it is. Whether it is private is as it was.
+        """
+        with self._claims.next(image_id) as claim:
+            left = self._claims.wait(claim)
+            what_is = self._records.what_is(image_id)
+            if isinstance(what_is, Record):
+                if what_is.validator in ("", provenance.validator):
+                    return self._records.with_url(what_is)
+                provenance = replace(provenance, private=what_is.private)
+            elif what_is is not None and what_is.private:
+                provenance = replace(provenance, private=True)
+            record = self._record(image_id, claim.number, prepared, provenance)
+            self._put_objects(record, prepared)
+            self._land(record, claim, left)
+        return self._told(record)
+
+    def touch(self, record: Record, validator: str) -> Record | None:
+        """Say of the current version that its file has another validator, and is the same; within ``changing``."""
+        with self._claims.next(record.image_id) as claim:
+            self._claims.wait(claim)
+            current = self._records.read_now(record.image_id)
+            if current is None or current.tag != record.tag:
+                return current
+            current = replace(current, validator=validator)
+            self._current.put_own(current)
+            self._remember(current, self._current.settle(current))
+        return self._records.with_url(current)
+
+    def _read(self, record: Record) -> Prepared:
+        """A stored version as it was when it was prepared."""
         copies = [(one, self._store.get(record.mezzanine_key(one), 2 * one.length)) for one in record.mezzanines]
-        prepared = Prepared(
+        return Prepared(
             data=b"" if record.at_source else self._origins.read(record),
             format=record.format,
             width=record.width,
@@ -121,37 +174,25 @@ class Versions:
             focal=record.focal,
             mezzanines=tuple(copies),
         )
-        provenance = Provenance(record.source, record.made_from, record.length, record.validator, private)
-        with self.changing(image_id):
-            stored = self.write(image_id, prepared, provenance)
-        for number in filter(lambda number: number < stored.version, self._contents.numbers(image_id)):
-            self._purging.delete_version(image_id, number)
-        return stored
 
-    def write(self, image_id: str, prepared: Prepared, provenance: Provenance) -> Record:
-        """Store what was prepared as the next version, within :meth:`changing`."""
-        record, current = self._stored(image_id, prepared, provenance)
-        self._remember(record, current)
+    def _told(self, record: Record) -> Record:
         kind = Replaced if record.version > 1 else Stored
-        self._events.tell(kind(image_id, record.version, record.origin_key, length=record.length))
-        return self._records.with_url(record)
-
-    def rewrite(self, record: Record) -> Record:
-        """Say something else of the current version, within :meth:`changing`."""
-        self._current.put_own(record)
-        self._remember(record, self._current.settle(record))
+        self._events.tell(kind(record.image_id, record.version, record.origin_key, length=record.length))
         return self._records.with_url(record)
 
     def add_mezzanines(self, image_id: str, version: int) -> None:
         """Make the mezzanines of an image that was stored without, and say so in its record. Safe to repeat."""
         record = self._records.read_now(image_id, version)
+        if record is None:
+            self._purging.delete(self._contents.lost_mezzanines(image_id, version))
         if record is None or not lacks_mezzanines(record, self._ingest):
             return
         work = partial(mezzanines, self._origins.read(record), self._limits, self._ingest, self._renders.memory.use)
         made = self._renders.run(work, RENDER_WAIT)
         for mezzanine, data in made:
             put(self._store, record, record.mezzanine_key(mezzanine), data, CONTENT_TYPES[mezzanine.format])
-        with self.changing(image_id):
+        with self.changing(image_id), self._claims.next(image_id) as claim:
+            self._claims.wait(claim)
             latest = self._records.read_now(image_id, version)
             if latest is None or latest.tag != record.tag:  # Purged or replaced meanwhile: leave nothing behind.
                 self._purging.delete(record.mezzanine_key(mezzanine) for mezzanine, _ in made)
@@ -172,42 +213,14 @@ class Versions:
         if isinstance(current, Record):
             self._state.remember(current, current=True)
 
-    def _stored(self, image_id: str, prepared: Prepared, provenance: Provenance) -> tuple[Record, Record | Tombstone]:
-        """All six steps; returns the record, and what the image is then."""
-        what_is, numbers = self._contents.what_is(image_id), self._contents.numbers(image_id)
-        if (other := _same(what_is, provenance)) is not None:
-            return other, other
-        latest = what_is.version if what_is else 0
-        self._purging.sweep(image_id, what_is, numbers)
-        with self._claimed(image_id, max(latest, *numbers, 0) + 1) as version:
-            if version > latest + 1 and (other := self._adopted_meanwhile(image_id, latest, version, provenance)):
-                return other, other
-            record = self._record(image_id, version, prepared, provenance)
-            self._put_objects(record, prepared)
-            current = self._landed(record)
-        for number in range(latest + 1, version):
-            self._await(image_id, number)
-        if version > latest + 1:
-            current = self._current.settle(record)
-        if isinstance(current, Tombstone):  # purged since, by somebody who could not see all of it
-            self._purging.delete_version(image_id, version)
-        self._purging.sweep_former(image_id, version, numbers)
-        return record, current
-
-    @contextmanager
-    def _claimed(self, image_id: str, version: int) -> Iterator[int]:
-        """This version or a later one, which nobody else is writing, and of which nothing is left from before."""
-        while True:
-            claim = keys.claim(image_id, version, secrets.token_hex(8))
-            try:
-                self._store.put(claim, str(int(time.time())).encode(), "text/plain")
-                is_alone = self._contents.objects(image_id, version) == [claim]
-                if is_alone:
-                    yield version
-                    return
-            finally:
-                self._purging.delete([claim])
-            version += 1
+    def _land(self, record: Record, claim: Claim, left: Left) -> None:
+        """Make the version whose objects are there the current one, unless a later one is."""
+        self._purging.sweep(record.image_id, claim, left)
+        current = self._landed(record)
+        if isinstance(current, Tombstone):  # purged since, by somebody who did not wait any more
+            self._purging.delete_version(record.image_id, record.version)
+        self._purging.sweep_former(record.image_id, claim, left)
+        self._remember(record, current)
 
     def _put_objects(self, record: Record, prepared: Prepared) -> None:
         """Put origin and mezzanines; of a failure nothing stays."""
@@ -238,36 +251,9 @@ class Versions:
             if what_is == record and isinstance(error, StoreUnavailable):
                 return record
             if what_is != record:
-                self._undo(record)
+                with suppress(StoreUnavailable):
+                    self._purging.delete_version(record.image_id, record.version)
             raise
-
-    def _undo(self, record: Record) -> None:
-        """Delete a version that failed. Somebody may have taken its record for that of a stored one: then not any
-        more.
-        """
-        with suppress(StoreUnavailable):
-            self._purging.delete_version(record.image_id, record.version)
-            if self._contents.what_is(record.image_id) == record:
-                nothing = Tombstone(image_id=record.image_id, version=0, purged_at="")
-                right, _ = self._current.right_now(nothing)
-                if right is nothing:
-                    self._store.delete(keys.record(record.image_id))
-                else:
-                    self._current.put(keys.record(record.image_id), right)
-
-    def _adopted_meanwhile(self, image_id: str, latest: int, version: int, mine: Provenance) -> Record | None:
-        """The record of somebody who was adopting the same file at the same time, and came first."""
-        if not mine.validator:
-            return None
-        for number in range(latest + 1, version):
-            self._await(image_id, number)
-        return _same(self._records.read_now(image_id), mine)
-
-    def _await(self, image_id: str, version: int) -> None:
-        """Wait until nobody writes this version any more, or for as long as anybody should take for that."""
-        until = time.monotonic() + _SETTLE_SECONDS
-        while self._contents.is_claimed(image_id, version) and time.monotonic() < until:
-            time.sleep(_POLL)
 
     def _record(self, image_id: str, version: int, prepared: Prepared, provenance: Provenance) -> Record:
         return Record(
@@ -292,11 +278,3 @@ class Versions:
             validator=provenance.validator,
             at_source=not prepared.data,
         )
-
-
-def _same(what_is: Record | Tombstone | None, provenance: Provenance) -> Record | None:
-    """What the image is, where it is the very file of a source that is about to be adopted."""
-    if isinstance(what_is, Record) and what_is.is_adopted:
-        same = (what_is.validator, what_is.private) == (provenance.validator, provenance.private)
-        return what_is if same else None
-    return None

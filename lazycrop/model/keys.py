@@ -7,7 +7,7 @@
     <image id>/origin.source              in its place: of an adopted image, whose origin is at its source
     <image id>/mezzanine-<edge>.<format>  working copies
     <image id>/<size>.<format>            each derivative
-    <image id>/-claim-<token>             a version that is being written
+    <image id>/-claim-<version>-<token>   the number of whoever is changing the image, in the order of the numbers
     <image id>/v2/…                       the same again for the second version; v2/image.json is its own record
     -private/<image id>/…                 the objects of a private image, its record among them; where that of a public
                                           one is, there is only the word that it is private
@@ -44,6 +44,7 @@ AT_SOURCE = "source"
 
 _RECORD = "image.json"
 _CLAIM = "-claim-"
+_CLAIMED = re.compile(rf"{_CLAIM}([1-9][0-9]{{0,8}})-[0-9a-f]+", re.ASCII)
 
 _LONGEST = 200
 _MOST_DECOMPOSED = 4  # characters for one of NFC (Unicode Standard Annex 15, 9)
@@ -59,13 +60,13 @@ _IMAGE_ID = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
 _EXTENSION = rf"\.(?:{'|'.join(CONTENT_TYPES)}|{AUTO})"
 # Names that mean something else below an image: its versions, its objects, and anything like a size.
 _RESERVED = re.compile(
-    rf"v[0-9]+|image\.json|{_CLAIM}[0-9a-f]+|(?:origin|mezzanine-[0-9]+){_EXTENSION}"
+    rf"v[0-9]+|image\.json|{_CLAIM}[0-9a-f-]+|(?:origin|mezzanine-[0-9]+){_EXTENSION}"
     r"|[0-9]*x[0-9]+[\w@.-]*|[0-9]+x(?:[-@.][\w@.-]*)?",
     re.ASCII,
 )
 _VERSION = re.compile(r"v([2-9]|[1-9][0-9]{1,8})", re.ASCII)
 _NAME = re.compile(
-    rf"(?P<record>image\.json)|(?P<claim>{_CLAIM}[0-9a-f]+)"
+    rf"(?P<record>image\.json)|(?P<claim>{_CLAIM}[0-9a-f-]+)"
     r"|(?P<origin>origin)\.(?P<of>[a-z]+)|(?P<mezzanine>mezzanine-[0-9]+)\.[a-z]+|(?P<size>[0-9x][\w@-]*)\.[a-z]+",
     re.ASCII,
 )
@@ -143,8 +144,14 @@ def record(image_id: str, version: int | None = None, private: bool = False) -> 
 
 
 def claim(image_id: str, version: int, token: str) -> str:
-    """What is there while somebody writes a version. ``token``: hexadecimal, theirs alone."""
-    return f"{folder(image_id, version)}{_CLAIM}{token}"
+    """What is there while somebody has this number. ``token``: hexadecimal, theirs alone."""
+    return f"{folder(image_id, 1)}{_CLAIM}{version}-{token}"
+
+
+def claimed(key: str) -> int | None:
+    """The number that is claimed by this object; None where it is no claim."""
+    match = _CLAIMED.fullmatch(key.rpartition("/")[2])
+    return int(match[1]) if match else None
 
 
 def origin(image_id: str, version: int | None, format: str, private: bool = False) -> str:
@@ -183,7 +190,7 @@ class Key:
         except BadImageId:
             return None
         kind = next(kind for kind, found in match.groupdict().items() if found and kind != "of")
-        return cls(image_id, version or 1, kind, name, private)
+        return cls(image_id, claimed(text) or version or 1, kind, name, private)
 
 
 def split_version(place: str) -> tuple[str, int | None]:

@@ -1,0 +1,93 @@
+"""Claims: those who change one image do so in the order of their numbers; see :mod:`lazycrop.library.versions`."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lazycrop.errors import StoreUnavailable
+from lazycrop.library.contents import Contents
+from lazycrop.model import keys
+from lazycrop.model.records import Record, Tombstone
+from lazycrop.stores.contract import Store
+
+logger = logging.getLogger(__name__)
+
+_SETTLE_SECONDS = 5.0  # For all who were there before.
+_POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to a number.
+
+    ``what_is``: what the image was when it was claimed. ``found``: the versions of which anything was there then, be it
+    a claim. ``earlier``: the claims to lower numbers.
+    """
+
+    number: int
+    what_is: Record | Tombstone | None
+    found: frozenset[int]
+    earlier: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Who has not gone though it was waited for: the numbers of the ``late``, and the claims of the ``dead``."""
+
+    late: frozenset[int]
+    dead: frozenset[str]
+
+
+class Claims:
+    """The claims to the images of one store."""
+
+    def __init__(self, store: Store, contents: Contents) -> None:
+        self._store = store
+        self._contents = contents
+
+    @contextmanager
+    def next(self, image_id: str) -> Iterator[Claim]:
+        """A number that is higher than all of the image, and nobody else's until the end of the block.
+
+        Of two who put a claim to one number at once, at most one finds no other: both list after they have put. So none
+        lower comes afterwards, and who is ``earlier`` is known. That holds whatever the server does with conditional
+        puts.
+        """
+        number = max(self._contents.found(image_id).values(), default=0) + 1
+        while True:
+            key = keys.claim(image_id, number, secrets.token_hex(8))
+            try:
+                self._store.put(key, str(int(time.time())).encode(), "text/plain")
+                found = self._contents.found(image_id)
+                what_is = self._contents.what_is(image_id)
+                used = max(what_is.version if what_is else 0, *(of for name, of in found.items() if name != key), 0)
+                if used < number:
+                    del found[key]
+                    earlier = frozenset(name for name in found if keys.claimed(name))
+                    yield Claim(number, what_is, frozenset(found.values()), earlier)
+                    return
+            finally:
+                self._take_back(key)
+            number = max(used, number) + 1
+
+    def wait(self, claim: Claim) -> Left:
+        """Until all who came before are done, or for as long as that should take. Blocks.
+
+        Who is not done then was killed, or stands still; it looks again when it goes on.
+        """
+        until = time.monotonic() + _SETTLE_SECONDS
+        while any((left := self._contents.fresh(claim.earlier)).values()) and time.monotonic() < until:
+            time.sleep(_POLL)
+        late = frozenset(keys.claimed(name) or 0 for name, fresh in left.items() if fresh)
+        return Left(late, frozenset(name for name, fresh in left.items() if not fresh))
+
+    def _take_back(self, key: str) -> None:
+        try:
+            self._store.delete(key)
+        except StoreUnavailable:
+            logger.warning("the claim %r is left; nobody waits for it after some minutes", key)
