@@ -74,10 +74,6 @@ class S3Store:
         self._lock = threading.Lock()
         self._clients: dict[float, Any] = {}
 
-    def prepare(self) -> None:
-        """Load boto3 and have it make a client, which takes the better part of a second."""
-        self._client()
-
     def __repr__(self) -> str:
         server = self._client_arguments.get("endpoint_url", "")
         return f"S3Store('s3://{self.bucket}/{self.base_path}'{server and f', {server!r}'})"
@@ -272,6 +268,8 @@ class S3Store:
         """The client that requests wait for."""
         return self._client_with(self._settings.store_read_seconds)
 
+    prepare = _client  # To load boto3 and have it make one takes the better part of a second.
+
     def _patient_client(self) -> Any:
         """The client for what workers do: a write is answered when the data is safe, which takes longer than a read."""
         return self._client_with(self._settings.store_write_seconds)
@@ -288,19 +286,17 @@ class S3Store:
         from boto3.session import Session
         from botocore.config import Config
 
-        settings = self._settings
         config = Config(
             signature_version="s3v4",
-            connect_timeout=settings.store_connect_seconds,
+            connect_timeout=self._settings.store_connect_seconds,
             read_timeout=read_seconds,
-            retries={"mode": "standard", "total_max_attempts": settings.store_attempts},
-            max_pool_connections=settings.store_connections,
+            retries={"mode": "standard", "total_max_attempts": self._settings.store_attempts},
+            max_pool_connections=self._settings.store_connections,
             # Other servers choke on the checksums that are otherwise added; TLS guards the way already.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        # A session of our own: boto3's default one belongs to the application.
-        return Session().client("s3", config=config, **self._client_arguments)
+        return Session().client("s3", config=config, **self._client_arguments)  # boto3's own is the application's
 
     def _derive_public_url(self) -> str:
         with self._failures("find the URL of", self.bucket):
