@@ -122,13 +122,15 @@ class Mailbox(Taking):
 
 # What was done before by one process after the other, and what several do now, each one operation after the other.
 PASTS = ["", "store", "store request", "store request store request", "store store request purge", "private"]
+PASTS += ["store store store"] * 2
 PLAYS = [
     *["store, store", "store, store, store", "store, purge", "store, store, purge", "store, purge, purge"],
     *["purge, store purge", "purge store, store", "purge, job", "purge, job job, store", "purge store, job"],
     *["store, job, request", "purge, request job, store", "set_private, job", "set_private, store"],
     *["set_private, purge, job", "set_private, set_private, store", "purge, mezzanines", "store, mezzanines"],
-    *["purge store, mezzanines", "mezzanines, mezzanines, purge", "purge_version, store, job", "purge_version, store purge"],
-    *["purge_version, store, store", "purge_version, mezzanines", "mezzanines, purge_version, store"],
+    *["purge store, mezzanines", "mezzanines, mezzanines, purge", "purge_version, store, job"],
+    *["purge_version, store purge"],
+    *["purge_version, store, store", *["purge_version, mezzanines"] * 3, "mezzanines, purge_version, store"],
     *["forget, store", "forget store, job", "look, store", "look, store, store", "private, store", "private, purge"],
 ]
 KINDS = ["claim", "origin", "own", "current", "current", "size", "mezzanine"]
@@ -168,7 +170,11 @@ class Schedule:
         return LazyCrop(
             store=Stepped(self, fault),
             broker=Mailbox(self.messages),
-            **{"sizes": "any", "mezzanine_edges": (), "renders": 1, "shortcuts": 0, "secret": "a key"},
+            sizes="any",
+            mezzanine_edges=(),
+            renders=1,
+            shortcuts=0,
+            secret="a key",
         )
 
     def current(self) -> Record | Tombstone | None:
@@ -241,7 +247,7 @@ class Schedule:
     def _purge_version(self, images: LazyCrop) -> None:
         """Of any version but the current one; also of one that somebody is about to store."""
         try:
-            images.purge("cat", version=self.random.randint(1, self.latest + 1))
+            images.purge("cat", version=self.random.choice([1, 2, 2, self.latest + 1]))
         except BadRequest:  # It is the current one.
             return
 
@@ -273,7 +279,7 @@ class Schedule:
             self.deliver(images, self.messages.pop(0))
 
     def _mezzanines(self, images: LazyCrop) -> None:
-        for version in self.random.sample(sorted(self.shown), k=min(1, len(self.shown))):
+        for version in self.random.sample(sorted(self.shown)[-2:], k=min(1, len(self.shown))):
             self.deliver(images, ("mezzanines", {"image_id": "cat", "size": None, "format": "png", "version": version}))
 
     def deliver(self, images: LazyCrop, job: tuple[str, dict[str, Any]]) -> None:
