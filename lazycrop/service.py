@@ -22,6 +22,7 @@ from lazycrop.errors import (
     NotFound,
     OriginChanged,
     Quarantined,
+    SourceUnavailable,
     StoreUnavailable,
 )
 from lazycrop.http import answers
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _PRESIGNED_SECONDS = 300
 _SHORT = 65_536  # Bytes, as many as are sent at a time.
+_CHANGES = 3  # of a source's file that one request follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +145,15 @@ class Service:
             raise NotFound(f"The origin of {record.image_id!r} is a {record.format}: ask for origin.{record.format}.")
         expires = asked.expires_at if asked.signature is not None else None
         varies = derivative.format == AUTO and derivative.size is not None  # An origin has its own format only.
+        versioned = derivative.version is not None
         freshness = Freshness(
             etag=found.etag,
             modified=record.modified,
-            versioned=derivative.version is not None,
+            versioned=versioned,
             max_age=self._config.answers.max_age,
             varies=varies,
-            brief=not is_last,
+            # The file may be another one when the version is stored; from then on it has one content for ever.
+            brief=not is_last or (versioned and record.is_provisional),
             private=record.private,
             expires=expires,
         )
@@ -239,11 +243,16 @@ class Service:
 
     def _answer_or_follow(self, request: Request) -> Answer:
         """The answer; where a source's file turned out to be another one than that of the record, by that one."""
-        try:
-            return self._answer(request)
-        except OriginChanged as changed:
-            self._records.supersede(changed.record)
-        return self._answer(request)
+        tag = ""
+        for _ in range(_CHANGES):
+            try:
+                return self._answer(request)
+            except OriginChanged as changed:
+                if changed.record.tag == tag:  # A former version was asked for, whose file is gone for good.
+                    raise
+                tag = changed.record.tag
+                self._records.supersede(changed.record)
+        raise SourceUnavailable("The image is being written at its source; try again in a few seconds.")
 
     def _answer_or_error(self, request: Request) -> Answer:
         try:

@@ -127,7 +127,7 @@ class Answer:
 class Freshness:
     """What every cacheable answer of one URL says of itself.
 
-    ``etag``: quoted. ``varies``: the format was chosen by Accept. ``brief``: a better format is being made.
+    ``etag``: quoted. ``varies``: the format was chosen by Accept. ``brief``: the answer will soon be another one.
     ``private``: no cache that others use may keep it. ``expires``: when the URL does, in Unix time; nobody is to keep
     the answer for longer.
     """

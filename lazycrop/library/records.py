@@ -160,12 +160,19 @@ class Records:
         return replace(record, url=self._origins.url(record))
 
     def supersede(self, record: Record) -> None:
-        """Its source's file is another one now: until that is adopted, its header says what the image is. Blocks."""
-        following = self._origins.discover(record.image_id, record.version + 1, record.private)
-        if following is None:
-            self._state.remember_missing(record.image_id, None)
-        else:
+        """Its source's file is another one now: until that is adopted, its header says what the image is. Blocks.
+
+        What the store says counts more than ``record``: another process may have adopted it meanwhile.
+        """
+        following = what_is = self.what_is(record.image_id)
+        if not isinstance(what_is, Record) or what_is.tag == record.tag:
+            version = what_is.version + 1 if what_is else 1
+            following = self._origins.discover(record.image_id, version, record.private)
+        if isinstance(following, Record):
             self._state.remember(following, current=True)
+        else:
+            self._state.remember_missing(record.image_id, None)
+        self._state.forget(record.image_id, record.version)  # of a version that nobody has stored yet
         self.forget_recent()
 
     def lost(self, record: Record) -> UnknownImage:
@@ -198,14 +205,22 @@ class Records:
         return record
 
     def _read_or_discovered(self, asked: Derivative) -> Record | None:
-        """The record in the store; else, of a file that a source has and nobody has asked for yet, what it says."""
+        """The record in the store; else, of a file that a source has and nobody has adopted yet, what it says.
+
+        That is the next version, which pages already name.
+        """
         found = self.what_is(asked.image_id, asked.version)
         if isinstance(found, Record):
             return found if asked.version in (None, found.version) else None
+        if asked.version is not None:
+            found = self.what_is(asked.image_id)
+        current = found if isinstance(found, Record) else None
         version = found.version + 1 if found else 1
-        if asked.version not in (None, version):
+        if asked.version not in (None, version) or (current and not current.is_adopted):
             return None
-        return self._origins.discover(asked.image_id, version, private=True if found and found.private else None)
+        following = self._origins.discover(asked.image_id, version, private=True if found and found.private else None)
+        is_current = current is not None and following is not None and following.validator == current.validator
+        return None if is_current else following
 
     def _see(self, record: Record) -> None:
         if len(self._seen) > _SEEN_LIMIT:

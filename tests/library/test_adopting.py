@@ -14,6 +14,7 @@ from PIL import Image
 from doubles import BLUE, GREEN, RED, Dictionary, flat, open_adopting
 from lazycrop import LazyCrop
 from lazycrop.http.answers import Answer
+from lazycrop.sources.contract import Seen
 from lazycrop.stores.memory import MemoryStore
 
 
@@ -239,3 +240,87 @@ def test_a_file_may_be_named_as_an_object_of_an_image_is(name: str) -> None:
         assert colour(answer) == RED
     assert images.record(name).width == 900
     assert images.purge(name)
+
+
+def test_a_version_that_nobody_has_stored_yet_is_not_kept_for_ever() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source)
+    images.adopt("cat.jpg")
+    images.purge("cat.jpg")
+    asking = open_adopting(source, store=images.store, broker="redis://127.0.0.1:1/0")
+    before = asking.answer("/cat.jpg/v2/90x60.jpg")
+    source.files["cat.jpg"] = flat(GREEN)  # before anybody has adopted what was answered
+    images.adopt("cat.jpg")
+    after = asking.answer("/cat.jpg/v2/90x60.jpg")
+    assert (colour(before), colour(after)) == (RED, GREEN)
+    assert dict(before.headers)["Cache-Control"] == "public, max-age=60"
+    assert "immutable" in dict(after.headers)["Cache-Control"]
+
+
+def test_a_file_that_changes_before_it_is_adopted_does_not_use_up_a_version() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source, broker="redis://127.0.0.1:1/0", record_seconds=100)
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    source.files["cat.jpg"] = flat(GREEN)
+    assert colour(images.answer("/cat.jpg/800x.jpg")) == GREEN
+    assert images.record("cat.jpg").version == 1  # as it will be adopted, so that its URLs stay right
+    assert images.adopt("cat.jpg").version == 1
+
+
+def test_what_another_process_has_adopted_meanwhile_is_taken_as_it_is() -> None:
+    source, store = Dictionary(cat__jpg=flat(RED)), MemoryStore()
+    one, other = (open_adopting(source, store=store, record_seconds=100) for _ in range(2))
+    assert colour(one.answer("/cat.jpg/90x60.jpg")) == RED
+    source.files["cat.jpg"] = flat(GREEN)
+    assert other.adopt("cat.jpg").version == 2
+    source.calls.clear()
+    assert colour(one.answer("/cat.jpg/890x.jpg")) == GREEN
+    assert (one.record("cat.jpg").version, one.record("cat.jpg").placeholder is None) == (2, False)
+
+
+class Restless(Dictionary):
+    """Its file is another one at each read."""
+
+    def read(self, name: str, limit: int) -> Seen | None:
+        self.touches += 1
+        return super().read(name, limit)
+
+
+def test_a_file_that_is_being_written_is_asked_for_again_and_not_missing() -> None:
+    answer = open_adopting(Restless(cat__jpg=flat(RED))).answer("/cat.jpg/90x60.jpg")
+    assert (answer.status, dict(answer.headers)["Retry-After"]) == (503, "5")
+
+
+def test_a_former_version_of_which_a_size_was_not_made_in_time_is_not_found() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source, keep_versions=2)
+    images.adopt("cat.jpg")
+    for one in (GREEN, BLUE):
+        source.files["cat.jpg"] = flat(one)
+        look_again(images, "cat.jpg")
+    assert images.answer("/cat.jpg/v2/890x.jpg").status == 404
+    assert colour(images.answer("/cat.jpg/v3/890x.jpg")) == BLUE
+
+
+def test_a_page_names_a_version_that_is_answered_before_it_is_adopted() -> None:
+    source, store = Dictionary(cat__jpg=flat(RED)), MemoryStore()
+    open_adopting(source, store=store).adopt("cat.jpg")
+    source.files["cat.jpg"] = flat(GREEN)
+    page, asked = (open_adopting(source, store=store, broker="redis://127.0.0.1:1/0") for _ in range(2))
+    assert colour(page.answer("/cat.jpg/890x.jpg")) == GREEN
+    assert colour(asked.answer("/cat.jpg/v2/90x60.jpg")) == GREEN
+    assert asked.answer("/cat.jpg/v3/90x60.jpg").status == 404
+    page.purge("cat.jpg")
+    assert colour(page.answer("/cat.jpg/90x60.jpg")) == GREEN
+    assert page.url("cat.jpg", "90x60").endswith("/cat.jpg/v2/90x60.jpg")
+    assert colour(open_adopting(source, store=store).answer("/cat.jpg/v2/90x60.jpg")) == GREEN
+
+
+def test_a_version_that_is_not_the_next_one_is_not_there() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source)
+    assert images.answer("/cat.jpg/v2/90x60.jpg").status == 404
+    images.adopt("cat.jpg")
+    assert images.answer("/cat.jpg/v2/90x60.jpg").status == 404  # its file is that of the first
+    images.store_origin("cat.jpg", flat(BLUE))
+    assert images.answer("/cat.jpg/v3/90x60.jpg").status == 404  # it does not follow a file any more
