@@ -13,12 +13,13 @@ from lazycrop.errors import StoreUnavailable
 from lazycrop.library.contents import Contents
 from lazycrop.model import keys
 from lazycrop.model.records import Record, Tombstone
-from lazycrop.stores.contract import Store
+from lazycrop.stores.contract import Store, unavailable
 
 logger = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = 5.0  # For all who were there before.
 _POLL = 0.05
+_TRIES = 100  # More than there are others who change the same image at once.
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +60,21 @@ class Claims:
         puts.
         """
         number = max(self._contents.found(image_id).values(), default=0) + 1
-        while True:
+        for _ in range(_TRIES):
             key = keys.claim(image_id, number, secrets.token_hex(8))
             try:
                 self._store.put(key, str(int(time.time())).encode(), "text/plain")
                 found = self._contents.found(image_id)
                 what_is = self._contents.what_is(image_id)
                 used = max(what_is.version if what_is else 0, *(of for name, of in found.items() if name != key), 0)
-                if used < number:
-                    del found[key]
+                if used < number and found.pop(key, None):
                     earlier = frozenset(name for name in found if keys.claimed(name))
                     yield Claim(number, what_is, frozenset(found.values()), earlier)
                     return
             finally:
                 self._take_back(key)
             number = max(used, number) + 1
+        raise unavailable("claim a version of", image_id, "what is put into the store is not listed alone")
 
     def wait(self, claim: Claim) -> Left:
         """Until all who came before are done, or for as long as that should take. Blocks.

@@ -10,7 +10,9 @@ from lazycrop.library.origins import put
 from lazycrop.library.records import Records
 from lazycrop.model import keys
 from lazycrop.model.records import Pointer, Record, Tombstone, now
-from lazycrop.stores.contract import Store
+from lazycrop.stores.contract import Store, unavailable
+
+_LOOKS = 100  # More than there are others who store or purge the same image at once.
 
 
 class Current:
@@ -26,13 +28,14 @@ class Current:
 
         Looks again, as all others do, after each put.
         """
-        while True:
+        for _ in range(_LOOKS):
             right, what_is = self.right_now(mine)
             if what_is == right:
                 return right
             self.put(keys.record(mine.image_id), right)
             if isinstance(mine, Record) and not self._store.exists(mine.origin_key):  # purged before that put
                 mine = Tombstone(image_id=mine.image_id, version=mine.version, purged_at=now())
+        raise unavailable("put", keys.record(mine.image_id), "what is put into the store is not what is read")
 
     def right_now(self, mine: Record | Tombstone) -> tuple[Record | Tombstone, Record | Tombstone | None]:
         """Of all that there is the highest number, of equal ones the tombstone; and what the image is said to be."""

@@ -10,7 +10,10 @@ from contextlib import suppress
 
 from lazycrop.model.keys import composed
 
-_NOT_THERE = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
+_NOT_THERE = (
+    *(errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF),
+    *(errno.EROFS, errno.ENOTTY, errno.EISDIR),
+)
 """What file systems answer to what they cannot do: exFAT, SMB, vboxsf and those of FUSE, each something else."""
 _NO_LINKS = (*_NOT_THERE, errno.EMLINK, errno.EXDEV)
 
@@ -90,8 +93,10 @@ def sync_folder(folder: str) -> None:
         return  # elsewhere a folder cannot be opened
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # a folder may be written to that may not be listed
-        return
+    except OSError as error:  # a folder may be written to that may not be listed, or that nobody can open
+        if error.errno in _NOT_THERE:
+            return
+        raise
     try:
         sync(descriptor)
     finally:

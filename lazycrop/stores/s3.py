@@ -13,7 +13,7 @@ from typing import Any
 from lazycrop.concurrency.forks import renew
 from lazycrop.errors import ConfigurationError, LazyCropError, MissingObject, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.stores.bodies import Body
+from lazycrop.stores.body import Body
 from lazycrop.stores.buckets import checked_bucket, checked_endpoint, checked_region
 from lazycrop.stores.contract import Opened, StoreSettings, checked_url, object_url, unavailable
 from lazycrop.stores.listing import pages, status_of
@@ -21,9 +21,10 @@ from lazycrop.stores.listing import pages, status_of
 logger = logging.getLogger(__name__)
 
 _TRIES = 3  # Of a put that another one was in the way of.
-# What servers are known to answer a condition that they do not know: 501, 400, 405; 409 where the object exists or is
-# being put; 403 for a signature over a header that a proxy has taken away.
-_REFUSALS = (400, 403, 405, 409, 501)
+# What servers answer to a condition that they do not know: 501, 400, 405 and others; 409 where the object exists or is
+# being put; 403 for a signature over a header that a proxy has taken away. All but what says something else: that it
+# is not there, that it takes too long, that there are too many.
+_REFUSALS = frozenset((*range(400, 500), 501, 505)) - {404, 408, 410, 412, 429}
 
 
 class S3Store:
@@ -162,16 +163,20 @@ class S3Store:
         deadline = time.monotonic() + self._settings.store_seconds
         data = bytearray()
         with closing(self._body(key)) as body:
-            if body.length > limit:
-                raise unavailable("get", key, f"it has {body.length} bytes, more than {limit}")
             while chunk := body.read(65536):
                 data += chunk
+                if max(len(data), body.length or 0) > limit:
+                    raise unavailable("get", key, f"it has more than {limit} bytes")
                 if time.monotonic() > deadline:
                     raise unavailable("get", key, TimeoutError("its time is over"))
         return bytes(data)
 
     def open(self, key: str) -> Opened:
         body = self._body(key)
+        if body.length is None:
+            with closing(body):
+                data = body.read()
+            return Opened(io.BytesIO(data), len(data))
         return Opened(io.BufferedReader(body, 65536), body.length)
 
     def exists(self, key: str) -> bool:
@@ -212,7 +217,7 @@ class S3Store:
     def _body(self, key: str) -> Body:
         with self._failures("get", key):
             response = self._client().get_object(**self._named(key))
-            return Body(response["Body"], response["ContentLength"], key)
+            return Body(response["Body"], response.get("ContentLength"), key)
 
     def _named(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.base_path + key}

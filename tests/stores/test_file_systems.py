@@ -89,10 +89,28 @@ def test_whatever_says_that_there_are_no_links(number: int, tmp_path: Path, monk
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.ENOSYS])
+@pytest.mark.parametrize(
+    "number",
+    [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.ENOSYS, errno.EROFS, errno.ENOTTY, errno.EISDIR],
+)
 def test_whatever_says_that_nothing_can_be_synced(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", refuse(number))
     assert FolderStore(tmp_path).put("cat/200x.jpg", b"picture", "image/jpeg")
+
+
+@pytest.mark.parametrize("number", [errno.EISDIR, errno.EACCES, errno.EINVAL, errno.ENOTSUP])
+def test_a_folder_that_cannot_be_opened_is_not_synced(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def open_files(path: str, flags: int, *more: int) -> int:
+        if os.path.isdir(path):
+            raise OSError(number, os.strerror(number))
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", open_files)
+    assert FolderStore(tmp_path).put("cat/200x.jpg", b"picture", "image/jpeg", new=True)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])

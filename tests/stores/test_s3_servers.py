@@ -31,6 +31,7 @@ class Server(ThreadingHTTPServer):
         self.refuses_list_v2: int | None = None
         self.lists_by = 1000
         self.conditions = 0
+        self.sends_chunks = False
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -80,7 +81,17 @@ class Handler(BaseHTTPRequestHandler):
             return self.list()
         if self.key not in self.server.objects:
             return self.fail(404, "NoSuchKey")
+        if self.server.sends_chunks and self.command == "GET":
+            return self.reply_in_chunks(self.server.objects[self.key])
         return self.reply(200, self.server.objects[self.key])
+
+    def reply_in_chunks(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for part in (body[:3], body[3:]):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+        self.wfile.write(b"0\r\n\r\n")
 
     def list(self) -> None:
         query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
@@ -123,6 +134,11 @@ def put(store: S3Store, data: bytes = b"picture") -> bool:
         (403, "SignatureDoesNotMatch"),
         (405, "MethodNotAllowed"),
         (409, "Conflict"),
+        (411, "MissingContentLength"),
+        (417, "ExpectationFailed"),
+        (422, "Unprocessable"),
+        (428, "PreconditionRequired"),
+        (505, "Unsupported"),
     ],
 )
 def test_what_is_refused_with_a_condition_is_put_without_after_a_look(
@@ -180,6 +196,27 @@ def test_what_a_server_does_with_conditions_can_be_found_out(server: Server, s3:
 
 def given(s3: S3) -> dict[str, str]:
     return {"endpoint_url": s3.endpoint, "access_key": s3.access_key, "secret_key": s3.secret_key, "region": s3.region}
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_server_that_has_too_much_to_do_is_not_asked_once_more(status: int, server: Server) -> None:
+    server.always = (status, "SlowDown")
+    store = store_of(server)
+    with pytest.raises(StoreUnavailable):
+        put(store)
+    assert (store.conditional_puts, server.conditions) == (None, 1)
+
+
+def test_an_object_of_which_the_server_tells_no_length_is_read_to_its_end(server: Server) -> None:
+    server.objects["cat/200x.jpg"] = b"picture"
+    server.sends_chunks = True
+    store = store_of(server)
+    assert store.get("cat/200x.jpg", 7) == b"picture"
+    with pytest.raises(StoreUnavailable):
+        store.get("cat/200x.jpg", 6)
+    opened = store.open("cat/200x.jpg")
+    with opened.file:
+        assert (opened.file.read(), opened.length) == (b"picture", 7)
 
 
 @pytest.mark.parametrize("status", [None, 400, 405, 501])

@@ -1,4 +1,4 @@
-"""Bodies: what the objects of a bucket are read from, piece by piece."""
+"""Body: what an S3 server answers to a read, as a file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from lazycrop.stores.contract import unavailable
 
 
 class Body(io.RawIOBase):
-    """The body of an S3 answer: a read returns what has arrived, and a body that ends early is an error."""
+    """The body of an S3 answer: a read returns what has arrived, and a body that ends early is an error.
 
-    def __init__(self, body: Any, length: int, key: str) -> None:
+    ``length``: None of one that is sent in chunks, as by a proxy; urllib3 finds its end.
+    """
+
+    def __init__(self, body: Any, length: int | None, key: str) -> None:
         # boto3's own read blocks until all bytes asked for are there, so that no clock could be looked at; what
         # its context manager hands out is urllib3's response, which has read1.
         self._response = body.__enter__()
         self.length = length
-        self._left = length
+        self._left = length or 0
         self._key = key
 
     def readable(self) -> bool:
