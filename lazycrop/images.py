@@ -87,13 +87,15 @@ class LazyCrop:
         *,
         focal: Focal = None,
         private: bool | None = None,
+        again: bool = True,
     ) -> Record:
         """Store an image; return its record when everything of it is stored. Blocks for as long as that takes.
 
         ``image_id``: a text in any language, or the number or UUID of a row. ``source``: an http(s) URL as a text; a
         file as a Path, bytes, or a binary file object. ``bound``: the box in pixels that the origin is shrunk to.
         ``focal``: where the subject is, (x, y) in per cent, or ``"auto"``. ``private``: only who has a signed URL gets
-        anything of it; as the setting says when None. An id that exists gets a new version.
+        anything of it; as the setting says when None. An id that exists gets a new version; without ``again`` only
+        where it was stored from other bytes, or is not as ``private``.
 
         Raises :class:`~lazycrop.errors.BadImageId`, :class:`~lazycrop.errors.FetchError`,
         :class:`~lazycrop.errors.ImageError` and :class:`~lazycrop.errors.StoreUnavailable`; then nothing is stored.
@@ -104,7 +106,7 @@ class LazyCrop:
             box = read_bound(bound)
             private = self._access.is_private(private)
             data, described = given.read(source, self.config.download)
-            return self._versions.store(image_id, data, described, box, focal, private)
+            return self._versions.store(image_id, data, described, box, focal, private, again=again)
         except LazyCropError:
             raise
         except Exception as error:  # Whoever stores counts on our errors alone; the cause says where to look.

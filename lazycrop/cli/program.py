@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 import click
 
 from lazycrop import __version__
+from lazycrop.cli.adopting import adopt
 from lazycrop.cli.checking import check
-from lazycrop.cli.images import purge, store, url, warm
+from lazycrop.cli.images import purge, url, warm
 from lazycrop.cli.serving import demo, serve
+from lazycrop.cli.storing import store
 from lazycrop.cli.working import worker
 from lazycrop.errors import LazyCropError
 
@@ -51,5 +53,5 @@ class _OneLine(logging.Formatter):
         return "".join(traceback.format_exception_only(info[1])).strip()
 
 
-for command in (store, url, warm, purge, serve, demo, worker, check):
+for command in (store, adopt, url, warm, purge, serve, demo, worker, check):
     commands.add_command(command)

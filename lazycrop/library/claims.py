@@ -67,7 +67,7 @@ class Claims:
                 found = self._contents.found(image_id)
                 what_is = self._contents.what_is(image_id)
                 used = max(what_is.version if what_is else 0, *(of for name, of in found.items() if name != key), 0)
-                if used < number and found.pop(key, None):
+                if used < number and found.pop(key, False):
                     earlier = frozenset(name for name in found if keys.claimed(name))
                     yield Claim(number, what_is, frozenset(found.values()), earlier)
                     return

@@ -95,20 +95,39 @@ class Versions:
         self.changing = self._purging.changing
 
     def store(
-        self, image_id: str, data: bytes, source: str, bound: tuple[int, int], focal: Focal, private: bool
+        self,
+        image_id: str,
+        data: bytes,
+        source: str,
+        bound: tuple[int, int],
+        focal: Focal,
+        private: bool,
+        *,
+        again: bool = True,
     ) -> Record:
         """Store the image in ``data``; returns its record when everything of it is stored. Blocks for all of that.
 
-        ``source``: in a word where it is from. ``bound``: width and height in pixels that it is shrunk to.
+        ``source``: in a word where it is from. ``bound``: width and height in pixels that it is shrunk to. ``again``:
+        also where it was stored from the same bytes.
         """
+        provenance = Provenance(source, sha256(data).hexdigest(), private=private)
+        if not again and (there := self._made_from_same(image_id, provenance)) is not None:
+            return self._records.with_url(there)
         work = partial(prepare, data, bound, self._limits, self._ingest, focal=focal, reserve=self._renders.memory.use)
         prepared = self._renders.run(work, RENDER_WAIT)
-        provenance = Provenance(source, sha256(data).hexdigest(), private=private)
         with self.changing(image_id), self._claims.next(image_id) as claim:
             record = self._record(image_id, claim.number, prepared, provenance)
             self._put_objects(record, prepared)
             self._land(record, claim, self._claims.wait(claim))
         return self._told(record)
+
+    def _made_from_same(self, image_id: str, provenance: Provenance) -> Record | None:
+        """What was stored of the image from the same bytes. What was adopted follows its source, and is another."""
+        what_is = self._contents.what_is(image_id)
+        if not isinstance(what_is, Record) or what_is.is_adopted:
+            return None
+        same = (what_is.made_from, what_is.private) == (provenance.sha256, provenance.private)
+        return what_is if same else None
 
     def set_private(self, image_id: str, private: bool) -> Record:
         """Make an image private, or public: a new version of the same picture, after which the former ones go."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lazycrop.concurrency.guard import Guard
-from lazycrop.errors import BadImageId, BadRequest, ImageTooLarge, SourceUnavailable
-from lazycrop.model.keys import check_image_id, composed
+from lazycrop.errors import BadRequest, ImageTooLarge, SourceUnavailable
+from lazycrop.model.keys import composed
 from lazycrop.sources.contract import Describing, Seen, Source
 from lazycrop.sources.download import DownloadSettings
 from lazycrop.sources.opening import check_apart, open_source
@@ -98,14 +98,14 @@ class Sources:
     def walk(self, below: str = "") -> Iterator[str]:
         """The ids of all images of all sources whose ids begin with ``below`` (with a slash at its end), lazily.
 
-        Files whose names are no ids are left out. Blocks, and is not bounded. Raises SourceUnavailable, and BadRequest
-        where a source cannot list.
+        There may be names among them that are too long for an id. Blocks, and is not bounded. Raises SourceUnavailable,
+        and BadRequest where a source cannot list.
         """
         for name, source in self.names.items():
             head = f"{name}/" if name else ""
             if head.startswith(below) or below.startswith(head):
                 with _failures():
-                    yield from filter(_is_id, (head + one for one in source.walk(below[len(head) :])))
+                    yield from (head + one for one in source.walk(below[len(head) :]))
 
     def close(self) -> None:
         for guard in self._guards.values():
@@ -122,13 +122,6 @@ def _guard(name: str, source: Source, settings: SourceSettings) -> Guard:
         is_ill=lambda error: not isinstance(error, _OF_ONE_FILE),
         is_fault=lambda error: isinstance(error, SourceUnavailable),
     )
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return bool(check_image_id(text, is_adopted=True))
-    except BadImageId:
-        return False
 
 
 def _ours(result: Callable[[], T]) -> T:
