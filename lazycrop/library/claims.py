@@ -82,10 +82,15 @@ class Claims:
         Who is not done then was killed, or stands still; it looks again when it goes on.
         """
         until = time.monotonic() + _SETTLE_SECONDS
-        while any((left := self._contents.fresh(claim.earlier)).values()) and time.monotonic() < until:
+        while (left := self.left(claim)).late and time.monotonic() < until:
             time.sleep(_POLL)
-        late = frozenset(keys.claimed(name) or 0 for name, fresh in left.items() if fresh)
-        return Left(late, frozenset(name for name, fresh in left.items() if not fresh))
+        return left
+
+    def left(self, claim: Claim) -> Left:
+        """Who of those that came before is not done at this moment."""
+        fresh = self._contents.fresh(claim.earlier)
+        late = frozenset(keys.claimed(name) or 0 for name in fresh if fresh[name])
+        return Left(late, frozenset(name for name in fresh if not fresh[name]))
 
     def _take_back(self, key: str) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from lazycrop.errors import BadRequest, StoreUnavailable
 from lazycrop.events import Purged
@@ -106,10 +106,14 @@ class Purging:
                 self.delete_version(image_id, number)
         self.delete(left.dead)
 
-    def sweep_former(self, image_id: str, claim: Claim, left: Left) -> None:
-        """Delete the versions that are older than those to be kept, of which the claim's is the last."""
-        for number in sorted(claim.found - left.late):
-            if number <= claim.number - self._keep_versions:
+    def sweep_former(self, image_id: str, claim: Claim) -> None:
+        """Delete the versions that are older than those to be kept, of which the claim's is the last.
+
+        What cannot be deleted is left for the next store: this one has taken place.
+        """
+        former = {number for number in claim.found if number <= claim.number - self._keep_versions}
+        with suppress(StoreUnavailable):
+            for number in sorted(former - self._claims.left(claim).late) if former else ():
                 self.delete_version(image_id, number)
 
     def delete_version(self, image_id: str, version: int) -> int:

@@ -50,7 +50,7 @@ from hashlib import sha256
 
 from lazycrop.errors import StoreUnavailable, UnknownImage
 from lazycrop.events import Replaced, Stored
-from lazycrop.library.claims import Claim, Claims, Left
+from lazycrop.library.claims import Claim, Claims
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
 from lazycrop.library.current import Current
@@ -118,7 +118,7 @@ class Versions:
         with self.changing(image_id), self._claims.next(image_id) as claim:
             record = self._record(image_id, claim.number, prepared, provenance)
             self._put_objects(record, prepared)
-            self._land(record, claim, self._claims.wait(claim))
+            self._land(record, claim)
         return self._told(record)
 
     def _made_from_same(self, image_id: str, provenance: Provenance) -> Record | None:
@@ -142,7 +142,7 @@ class Versions:
             provenance = Provenance(former.source, former.made_from, former.length, former.validator, private)
             record = self._record(image_id, claim.number, prepared, provenance)
             self._put_objects(record, prepared)
-            self._land(record, claim, left)
+            self._land(record, claim)
             for number in claim.found - left.late:
                 self._purging.delete_version(image_id, number)
         return self._told(record)
@@ -153,7 +153,7 @@ class Versions:
         What was stored stays what it is. Whether it is private is as it was.
         """
         with self._claims.next(image_id) as claim:
-            left = self._claims.wait(claim)
+            self._claims.wait(claim)
             what_is = self._records.what_is(image_id)
             if isinstance(what_is, Record):
                 if what_is.validator in ("", provenance.validator):
@@ -163,7 +163,7 @@ class Versions:
                 provenance = replace(provenance, private=True)
             record = self._record(image_id, claim.number, prepared, provenance)
             self._put_objects(record, prepared)
-            self._land(record, claim, left)
+            self._land(record, claim)
         return self._told(record)
 
     def touch(self, record: Record, validator: str) -> Record | None:
@@ -232,13 +232,12 @@ class Versions:
         if isinstance(current, Record):
             self._state.remember(current, current=True)
 
-    def _land(self, record: Record, claim: Claim, left: Left) -> None:
+    def _land(self, record: Record, claim: Claim) -> None:
         """Make the version whose objects are there the current one, unless a later one is."""
-        self._purging.sweep(record.image_id, claim, left)
-        current = self._landed(record)
+        current = self._landed(record, claim)
         if isinstance(current, Tombstone):  # purged since, by somebody who did not wait any more
             self._purging.delete_version(record.image_id, record.version)
-        self._purging.sweep_former(record.image_id, claim, left)
+        self._purging.sweep_former(record.image_id, claim)
         self._remember(record, current)
 
     def _put_objects(self, record: Record, prepared: Prepared) -> None:
@@ -256,9 +255,12 @@ class Versions:
             self._purging.delete(reversed(tried))
             raise
 
-    def _landed(self, record: Record) -> Record | Tombstone:
-        """Put its own record, and what the image is now; returns that. Of a failure nothing stays, unless it landed."""
+    def _landed(self, record: Record, claim: Claim) -> Record | Tombstone:
+        """Wait, put its own record, and what the image is now; returns that. Of a failure nothing stays, unless it
+        landed.
+        """
         try:
+            self._purging.sweep(record.image_id, claim, self._claims.wait(claim))
             self._current.put_own(record)
             return self._current.settle(record)
         except BaseException as error:

@@ -24,13 +24,13 @@ FENCES = {
     "a number is higher than that of a purge since": ("claims", "what_is.version if what_is else 0, ", "0, "),
     "a store waits for who came before": (
         "versions",
-        "self._land(record, claim, self._claims.wait(claim))",
-        "self._land(record, claim, Left(frozenset(), frozenset()))",
+        "self._claims.wait(claim))\n            self._current.put_own",
+        "self._claims.wait(replace(claim, earlier=frozenset())))\n            self._current.put_own",
     ),
     "what is made private is what is current until it is": (
         "versions",
         "left = self._claims.wait(claim)  # What",
-        "left = Left(frozenset(), frozenset())  #",
+        "left = self._claims.wait(replace(claim, earlier=frozenset()))  #",
     ),
     "mezzanines wait for who came before": (
         "versions",
