@@ -10,12 +10,10 @@ from contextlib import suppress
 
 from lazycrop.model.keys import composed
 
-_NOT_THERE = (
-    *(errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF),
-    *(errno.EROFS, errno.ENOTTY, errno.EISDIR),
-)
+_NOT_THERE = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 """What file systems answer to what they cannot do: exFAT, SMB, vboxsf and those of FUSE, each something else."""
 _NO_LINKS = (*_NOT_THERE, errno.EMLINK, errno.EXDEV)
+_NO_SYNC = (*_NOT_THERE, errno.EROFS, errno.ENOTTY, errno.EISDIR)
 
 TEMPORARY = ".lazycrop-"
 _LEFTOVER_SECONDS = 60
@@ -94,7 +92,7 @@ def sync_folder(folder: str) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:  # a folder may be written to that may not be listed, or that nobody can open
-        if error.errno in _NOT_THERE:
+        if error.errno in _NO_SYNC:
             return
         raise
     try:
@@ -108,7 +106,7 @@ def sync(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in _NOT_THERE:
+        if error.errno not in _NO_SYNC:
             raise
 
 

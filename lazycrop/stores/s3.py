@@ -217,7 +217,9 @@ class S3Store:
     def _body(self, key: str) -> Body:
         with self._failures("get", key):
             response = self._client().get_object(**self._named(key))
-            return Body(response["Body"], response.get("ContentLength"), key)
+            headers = response["ResponseMetadata"]["HTTPHeaders"]
+            is_chunked = headers.get("transfer-encoding", "").lower() == "chunked"  # which says where its end is
+            return Body(response["Body"], None if is_chunked else response["ContentLength"], key)
 
     def _named(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.base_path + key}
