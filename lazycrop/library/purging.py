@@ -27,7 +27,7 @@ class Purging:
 
     def __init__(self, common: Common, contents: Contents, claims: Claims, current: Current, config: Config) -> None:
         self._store, self._state, self._records = common.store, common.state, common.records
-        self._events = common.events
+        self._origins, self._events = common.origins, common.events
         self._contents = contents
         self._claims = claims
         self._current = current
@@ -72,7 +72,7 @@ class Purging:
             private = what_is is not None and what_is.private
             stone = Tombstone(image_id=image_id, version=last, purged_at=now(), private=private)
             self._current.settle(stone)
-            self._state.remember_missing(image_id, None)
+            self._forget(image_id)
             objects = sum(self.delete_version(image_id, number) for number in sorted(numbers))
             self.delete(left.dead)
             if left.late:  # They may put something lower over it, and have to find that the number was used.
@@ -81,6 +81,13 @@ class Purging:
             if forget and self._contents.numbers(image_id) == {claim.number}:
                 self._store.delete(keys.record(image_id))
         return objects
+
+    def _forget(self, image_id: str) -> None:
+        """It is not there from now on; but what a source may have is looked for at the next request."""
+        if self._origins.place(image_id) is None:
+            self._state.remember_missing(image_id, None)
+        else:
+            self._state.forget(image_id)
 
     def _purge_version(self, image_id: str, version: int) -> int:
         with self._claims.next(image_id) as claim:

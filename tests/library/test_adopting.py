@@ -306,7 +306,9 @@ def test_a_page_names_a_version_that_is_answered_before_it_is_adopted() -> None:
     source, store = Dictionary(cat__jpg=flat(RED)), MemoryStore()
     open_adopting(source, store=store).adopt("cat.jpg")
     source.files["cat.jpg"] = flat(GREEN)
-    page, asked = (open_adopting(source, store=store, broker="redis://127.0.0.1:1/0") for _ in range(2))
+    page, asked = (
+        open_adopting(source, store=store, broker="redis://127.0.0.1:1/0", record_seconds=100) for _ in range(2)
+    )
     assert colour(page.answer("/cat.jpg/890x.jpg")) == GREEN
     assert colour(asked.answer("/cat.jpg/v2/90x60.jpg")) == GREEN
     assert asked.answer("/cat.jpg/v3/90x60.jpg").status == 404
@@ -324,3 +326,10 @@ def test_a_version_that_is_not_the_next_one_is_not_there() -> None:
     assert images.answer("/cat.jpg/v2/90x60.jpg").status == 404  # its file is that of the first
     images.store_origin("cat.jpg", flat(BLUE))
     assert images.answer("/cat.jpg/v3/90x60.jpg").status == 404  # it does not follow a file any more
+
+
+def test_what_was_purged_is_there_again_at_once() -> None:
+    images = open_adopting(Dictionary(cat__jpg=flat(RED)), record_seconds=100)
+    for _ in range(2):
+        assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+        images.purge("cat.jpg")
