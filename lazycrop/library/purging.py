@@ -65,8 +65,10 @@ class Purging:
         with self._claims.next(image_id) as claim:
             left = self._claims.wait(claim)
             what_is = self._contents.what_is(image_id)
-            numbers = {number for number in self._contents.numbers(image_id) if number < claim.number} - left.late
-            last = max(what_is.version if what_is else 0, *numbers, 0)
+            latest = what_is.version if what_is else 0
+            late = left.late - {latest}  # What is current by now is not.
+            numbers = {number for number in self._contents.numbers(image_id) if number < claim.number} - late
+            last = max(latest, *numbers, 0)
             if not last:
                 return 0
             private = what_is is not None and what_is.private

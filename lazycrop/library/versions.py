@@ -201,7 +201,9 @@ class Versions:
 
     def add_mezzanines(self, image_id: str, version: int) -> None:
         """Make the mezzanines of an image that was stored without, and say so in its record. Safe to repeat."""
-        record = self._records.read_now(image_id, version)
+        record = self._records.read_now(image_id)  # It is written last: an earlier try may have come half the way.
+        if record is None or record.version != version:
+            record = self._records.read_now(image_id, version)
         if record is None:
             self._purging.delete(self._contents.lost_mezzanines(image_id, version))
         if record is None or not lacks_mezzanines(record, self._ingest):

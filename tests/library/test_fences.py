@@ -53,7 +53,7 @@ FENCES = {
         "            current",
     ),
     "a purge leaves who comes after": ("purging", " if number < claim.number}", "}"),
-    "a purge leaves who is late": ("purging", "if number < claim.number} - left.late", "if number < claim.number}"),
+    "a purge leaves who is late": ("purging", "if number < claim.number} - late", "if number < claim.number}"),
     "a purge of a version leaves who comes after": (
         "purging",
         "if current is None or version > current.version:",
