@@ -1,0 +1,166 @@
+"""Whole ways of pictures that exist already: from a bucket and a site, to one size in the store."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from conftest import Base
+from doubles import GREEN, RED, flat
+from lazycrop import LazyCrop
+from lazycrop.http.answers import Answer
+from lazycrop.stores.memory import MemoryStore
+from servers import HOST, S3, Memcached
+
+NAMES = ["cat.jpg", "2024/Größe 1.jpg", "два слова/100%20 #1.jpg", "写真/🦊+'\".jpg"]
+
+
+def body(answer: Answer) -> bytes:
+    return answer.body if isinstance(answer.body, bytes) else answer.body.read()
+
+
+def is_red(answer: Answer) -> bool:
+    assert answer.status == 200, body(answer)
+    red, green, _ = Image.open(io.BytesIO(body(answer))).convert("RGB").getpixel((5, 5))  # type: ignore[misc]
+    return bool(red > green)
+
+
+class Site(ThreadingHTTPServer):
+    """``files`` by the path of a request. ``way``: how it answers; ``reads``: how often a file was sent whole."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__((HOST, port), Handler)
+        self.files: dict[str, bytes] = {}
+        self.way = "range"
+        self.reads: Counter[str] = Counter()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        data = self.server.files.get(self.path)
+        if data is None:
+            self.send_error(404)
+            return
+        ranged = self.headers.get("Range") if self.server.way == "range" else None
+        if not ranged:
+            self.server.reads[self.path] += 1
+        first = int(ranged.partition("-")[2]) + 1 if ranged else len(data)
+        self.send_response(206 if ranged else 200)
+        if ranged:
+            self.send_header("Content-Range", f"bytes 0-{min(first, len(data)) - 1}/{len(data)}")
+        if self.server.way != "no length":
+            self.send_header("Content-Length", str(min(first, len(data))))
+        self.send_header("Content-Type", "text/html" if self.server.way == "wrong type" else "image/jpeg")
+        self.send_header("ETag", f'"{hash(data)}"')
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(data[:first])
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    yield made
+    made.stop()
+
+
+def opened(**settings: Any) -> LazyCrop:
+    given = {"store": MemoryStore(), "sizes": "any", "broker": "inline", "record_seconds": 0, **settings}
+    return LazyCrop(source_seconds=1, source_rest_seconds=0.01, allow_networks=[f"{HOST}/32"], **given)
+
+
+def test_a_bucket_that_may_only_be_read_gives_all_of_its_pictures(s3: S3, s3_base: Base) -> None:
+    client = s3.client()
+    try:
+        for name in NAMES:
+            client.put_object(Bucket=s3_base.bucket, Key=s3_base.prefix + name, Body=flat(RED))
+        access_key, secret_key = s3.reader_of_objects
+        own = f"endpoint_url={s3.endpoint}&region={s3.region}&access_key={access_key}&secret_key={secret_key}"
+        images = opened(source=f"s3://{s3_base.bucket}/{s3_base.prefix}?{own}")
+        assert all(is_red(images.answer(f"/{name}/90x60.jpg")) for name in NAMES)
+        assert images.answer("/none.jpg/90x60.jpg").status == 404
+        client.put_object(Bucket=s3_base.bucket, Key=s3_base.prefix + NAMES[0], Body=flat(GREEN))
+        images.jobs.actors["look"]({"image_id": NAMES[0], "size": None, "format": "jpg", "version": 1})
+        assert not is_red(images.answer(f"/{NAMES[0]}/90x60.jpg"))
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("way", ["range", "no range", "no length", "wrong type"])
+def test_a_site_gives_its_pictures_whatever_it_says_of_them(site: Site, way: str) -> None:
+    site.way = way
+    site.files = {"/media/cat.jpg": flat(RED, size=(3000, 2000)), "/media/Gr%C3%B6%C3%9Fe%201.jpg": flat(RED)}
+    images = opened(source=f"http://{HOST}:{site.server_port}/media/")
+    for name in ("cat.jpg", "Größe 1.jpg"):
+        assert is_red(images.answer(f"/{name}/90x60.jpg"))
+        assert images.record(name).at_source
+        assert is_red(images.answer(f"/{name}/890x.jpg"))
+
+
+def test_a_site_that_goes_and_comes_back_takes_nothing_along() -> None:
+    site = Site()
+    port = site.server_port
+    site.files = {"/cat.jpg": flat(RED), "/dog.jpg": flat(RED)}
+    images = opened(source=f"http://{HOST}:{port}/")
+    assert is_red(images.answer("/cat.jpg/90x60.jpg"))
+    site.stop()
+    answer = images.answer("/dog.jpg/90x60.jpg")
+    assert (answer.status, dict(answer.headers)["Retry-After"]) == (503, "5")
+    assert is_red(images.answer("/cat.jpg/90x60.jpg"))
+    assert is_red(images.answer("/cat.jpg/80x.jpg"))  # of the copies
+    with pytest.raises(Exception, match="not available"):
+        images.jobs.actors["look"]({"image_id": "cat.jpg", "size": None, "format": "jpg", "version": 1})
+    assert is_red(images.answer("/cat.jpg/90x60.jpg"))
+    site, files = Site(port), site.files
+    site.files = files
+    threading.Event().wait(0.02)  # the rest
+    assert is_red(images.answer("/dog.jpg/90x60.jpg"))
+    site.stop()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_many_who_ask_two_processes_have_the_file_read_once_by_each(
+    site: Site, memcached: Memcached, shared: bool
+) -> None:
+    site.files = {"/cat.jpg": flat(RED, size=(3000, 2000))}
+    store, rendered = MemoryStore(), Counter[str]()
+    cache = {"memcached": memcached.address} if shared else {}
+    source = f"http://{HOST}:{site.server_port}/"
+    both = [opened(source=source, store=store, broker="embedded", record_seconds=60, **cache) for _ in range(2)]
+    for images in both:
+        images.on("rendered", lambda event: rendered.update([event.key]))
+    barrier = threading.Barrier(64)
+
+    def ask(number: int) -> bool:
+        barrier.wait()
+        return is_red(both[number % 2].answer("/cat.jpg/90x60.jpg"))
+
+    with ThreadPoolExecutor(64) as pool:
+        assert all(pool.map(ask, range(64)))
+    for images in both:
+        images.close()
+    assert rendered == {"cat.jpg/90x60.jpg": 1 if shared else 2}
+    assert site.reads["/cat.jpg"] <= (2 if shared else 4)  # by each who answers; and by each who makes the copies
+    objects = [name for name in store.list("cat.jpg/") if not name.startswith("cat.jpg/mezzanine-")]
+    assert sorted(objects) == ["cat.jpg/90x60.jpg", "cat.jpg/image.json", "cat.jpg/origin.source"]
