@@ -12,11 +12,12 @@ from PIL import Image
 
 from servers import photo
 
-COUNT = 2_000
+COUNT = 135  # five of each word
 PHOTOS = [photo(name) for name in ("Fossa", "Wine", "Picture_1A")]
 WORDS = (
-    *("holiday", "Größe 1", "два слова", "写真 二", "🦊 fox", "100%", "a%20b", "a#b", "a+b", "it's", 'the "one"', "a&b=c"),
-    *("a?b", "café", "x" * 176, "v2", "200x100", "origin", "a,b;c", "~tilde", "a:b", "(1)", "[x]", "{y}", "<z>", "$1", "@"),
+    *("holiday", "Größe 1", "два слова", "写真 二", "🦊 fox", "100%", "a%20b", "a#b", "a+b", "it's", 'the "one"'),
+    *("a&b=c", "a?b", "café", "x" * 176, "v2", "200x100", "origin", "a,b;c", "~tilde", "a:b", "(1)", "[x]", "{y}"),
+    *("<z>", "$1", "@"),
 )
 
 # Prints the colour in the middle of one size of each of the files, as a process says that has never seen them.
@@ -72,7 +73,7 @@ def ask(source: Path, store: Path, names: list[str]) -> list[object]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_thousands_of_files_are_answered_by_their_names_and_left_as_they_are(tmp_path: Path) -> None:
+def test_files_of_all_names_are_answered_by_their_names_and_left_as_they_are(tmp_path: Path) -> None:
     source = tmp_path / "media"
     colours = write_tree(source)
     for path in PHOTOS:

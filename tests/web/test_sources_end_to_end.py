@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,28 +142,59 @@ def test_a_site_that_goes_and_comes_back_takes_nothing_along() -> None:
     site.stop()
 
 
+# Asks for one size by 32 clients when a line comes, and prints how often it rendered and what colours it was given.
+ASK = """
+import io, json, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from PIL import Image
+from lazycrop import LazyCrop
+images = LazyCrop(**json.loads(sys.argv[1]))
+images.record("ready.jpg")
+rendered, barrier = [], threading.Barrier(32)
+images.on("rendered", lambda event: rendered.append(event.key))
+def ask(_):
+    barrier.wait()
+    answer = images.answer("/cat.jpg/90x60.jpg")
+    with answer.body if hasattr(answer.body, "read") else io.BytesIO(answer.body) as body:
+        return answer.status, Image.open(io.BytesIO(body.read())).getpixel((5, 5))[0] > 150
+with ThreadPoolExecutor(32) as pool:
+    print(flush=True)
+    sys.stdin.readline()
+    said = [*pool.map(ask, range(32))]
+images.close()
+print(json.dumps([len(rendered), sorted(set(said))]))
+"""
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_many_who_ask_two_processes_have_the_file_read_once_by_each(
-    site: Site, memcached: Memcached, shared: bool
+    site: Site, memcached: Memcached, shared: bool, tmp_path: Path
 ) -> None:
-    site.files = {"/cat.jpg": flat(RED, size=(3000, 2000))}
-    store, rendered = MemoryStore(), Counter[str]()
-    cache = {"memcached": memcached.address} if shared else {}
-    source = f"http://{HOST}:{site.server_port}/"
-    both = [opened(source=source, store=store, broker="embedded", record_seconds=60, **cache) for _ in range(2)]
-    for images in both:
-        images.on("rendered", lambda event: rendered.update([event.key]))
-    barrier = threading.Barrier(64)
-
-    def ask(number: int) -> bool:
-        barrier.wait()
-        return is_red(both[number % 2].answer("/cat.jpg/90x60.jpg"))
-
-    with ThreadPoolExecutor(64) as pool:
-        assert all(pool.map(ask, range(64)))
-    for images in both:
-        images.close()
-    assert rendered == {"cat.jpg/90x60.jpg": 1 if shared else 2}
+    site.files = {"/cat.jpg": flat(RED, size=(3000, 2000)), "/ready.jpg": flat(RED)}
+    settings = {
+        "source": f"http://{HOST}:{site.server_port}/",
+        "store": str(tmp_path / "sizes"),
+        "sizes": "any",
+        "broker": "embedded",
+        "allow_networks": [f"{HOST}/32"],
+        **({"memcached": memcached.address} if shared else {}),
+    }
+    command = [sys.executable, "-c", ASK, json.dumps(settings)]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        for process in both:
+            assert process.stdout and process.stdout.readline()
+        for process in both:
+            assert process.stdin
+            process.stdin.write("\n")
+            process.stdin.flush()
+        said = [json.loads(process.communicate(timeout=60)[0]) for process in both]
+    finally:
+        for process in both:
+            process.kill()
+            process.communicate()
+    assert [colours for _, colours in said] == [[[200, True]]] * 2
+    assert sum(rendered for rendered, _ in said) == 1 if shared else all(rendered <= 1 for rendered, _ in said)
     assert site.reads["/cat.jpg"] <= (2 if shared else 4)  # by each who answers; and by each who makes the copies
-    objects = [name for name in store.list("cat.jpg/") if not name.startswith("cat.jpg/mezzanine-")]
-    assert sorted(objects) == ["cat.jpg/90x60.jpg", "cat.jpg/image.json", "cat.jpg/origin.source"]
+    kept = {path.name for path in (tmp_path / "sizes" / "cat.jpg").iterdir()}
+    assert {name for name in kept if not name.startswith("mezzanine-")} == {"90x60.jpg", "image.json", "origin.source"}
