@@ -54,7 +54,7 @@ SERVERS = {"s3", "memcached", "second_memcached", "valkey", "rabbitmq"}
 SLOW = (
     *("test_life.py", "test_cli.py", "test_playground.py", "test_corpus.py", "test_pages.py", "test_behaviour.py"),
     *("test_typing.py", "test_examples.py", "test_bombs.py", "test_packaging.py", "test_quality.py"),
-    *("test_adapters.py", "test_servers.py", "test_interleavings.py"),
+    *("test_adapters.py", "test_servers.py", "test_interleavings.py", "test_bulk.py"),
 )
 # The files that take longest, in this order. They are begun first: else one process does the last of them alone.
 LONGEST = (

@@ -7,7 +7,7 @@ from functools import partial
 
 import click
 
-from lazycrop.cli.bulk import Item, Outcome, changes, each, failed, jobs_option, outcome, read_lines
+from lazycrop.cli.bulk import Item, Outcome, changes, each, failed, for_many, jobs_option, outcome, read_lines
 from lazycrop.cli.options import Settings, command
 from lazycrop.errors import BadRequest, ConfigurationError, LazyCropError
 from lazycrop.images import LazyCrop
@@ -33,7 +33,7 @@ def adopt(settings: Settings, places: tuple[str, ...], jobs: int) -> None:
     lazycrop adopt media/2024 --jobs 2
     lazycrop adopt old - < names.txt
     """
-    images = LazyCrop(**settings)
+    images = for_many(settings, jobs)
     if not images.sources:
         raise ConfigurationError("There is nothing to adopt from: set 'source', or name several in 'sources'.")
     kind = changes(images)
@@ -66,7 +66,7 @@ def _named(below: str, adopt_one: Callable[[str], list[Outcome]]) -> Iterator[It
 
 
 def _found(images: LazyCrop, places: list[str], adopt_one: Callable[[str], list[Outcome]]) -> Iterator[Item]:
-    """What is found in all places. One that cannot list has failed, and the others are gone through."""
+    """What is found in all places. One that cannot list has failed, for_many, and the others are gone through."""
     for below in places:
         name, is_empty = below.rstrip("/"), True
         try:

@@ -21,6 +21,7 @@ from lazycrop.cli.bulk import (
     changes,
     each,
     failed,
+    for_many,
     is_named_as_image,
     jobs_option,
     outcome,
@@ -28,7 +29,6 @@ from lazycrop.cli.bulk import (
 )
 from lazycrop.cli.options import Settings, command
 from lazycrop.errors import BadRequest
-from lazycrop.images import LazyCrop
 from lazycrop.model.keys import composed
 from lazycrop.model.sizes import DEFAULT_BOUND
 from lazycrop.stores.folder import FolderStore
@@ -71,7 +71,7 @@ def store(settings: Settings, arguments: tuple[str, ...], bound: str, focal: Any
     lazycrop store cat photos/cat.jpg
     lazycrop store holidays photos/ --jobs 2
     """
-    images = LazyCrop(**settings)
+    images = for_many(settings, jobs)
     *ids, source = arguments
     if len(ids) > 1 or (not ids and not _is_many(source)):
         raise click.UsageError("Give an image id and a source.")
