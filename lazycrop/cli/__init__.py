@@ -1,5 +1,4 @@
-"""The command line: ``lazycrop store``, ``adopt``, ``url``, ``warm``, ``purge``, ``serve``, ``demo``, ``worker`` and
-``check``.
+"""The command line: ``lazycrop store``, ``adopt``, ``url``, ``serve`` and the others.
 
 Every command takes every setting: as a flag, else from ``LAZYCROP_*`` in the environment, else from an ini file.
 :func:`main` runs it; ``commands`` is its click.Group, loaded when it is first asked for.

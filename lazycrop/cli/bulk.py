@@ -92,7 +92,10 @@ def each(done: str, items: Iterable[Item], jobs: int) -> None:
 
 
 class _Tally:
-    """Counts outcomes, names each failure on stderr, and says on a terminal how far it is."""
+    """Counts outcomes, names each failure on stderr, and says on a terminal how far it is.
+
+    By sys.stderr: click writes UTF-8 where the locale is ASCII.
+    """
 
     def __init__(self, done: str) -> None:
         self.counts: Counter[str] = Counter()
@@ -105,14 +108,14 @@ class _Tally:
             self.counts[outcome.kind] += 1
             if outcome.kind == FAILED:
                 self.clear()
-                click.echo(f"{shown(outcome.name)}: {outcome.reason}", err=True)
+                click.echo(f"{shown(outcome.name)}: {outcome.reason}", file=sys.stderr)
         if self._is_terminal and time.monotonic() >= self._shown + _RENEWED:
             self._shown = time.monotonic()
-            click.echo(f"\r\x1b[K{self.summary()}", err=True, nl=False)
+            click.echo(f"\r\x1b[K{self.summary()}", file=sys.stderr, nl=False)
 
     def clear(self) -> None:
         if self._is_terminal:
-            click.echo("\r\x1b[K", err=True, nl=False)
+            click.echo("\r\x1b[K", file=sys.stderr, nl=False)
 
     def summary(self) -> str:
         count = self.counts

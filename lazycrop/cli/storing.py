@@ -91,7 +91,7 @@ def store(settings: Settings, arguments: tuple[str, ...], bound: str, focal: Any
 
 def _items(source: str, store: object, store_one: StoreOne) -> Iterator[Item]:
     if source == "-" or not os.path.isdir(source):
-        return _of_list(source, store_one)
+        return _of_list(read_lines(source, "an image id, a tab and a source"), store_one)
     own = store.path if isinstance(store, FolderStore) else None
     if own is not None and Path(os.path.realpath(source)).is_relative_to(own):
         raise BadRequest(f"The folder {source!r} is in that of the store, {own!r}, where images come and go.")
@@ -107,10 +107,10 @@ def _is_many(source: str) -> bool:
     return source == "-" or os.path.isdir(source) or ("://" not in source and Path(source).suffix.lower() in _LISTS)
 
 
-def _of_list(source: str, store_one: StoreOne) -> Iterator[Item]:
+def _of_list(lines: Iterator[str], store_one: StoreOne) -> Iterator[Item]:
     """An item a line, as it is read."""
     seen: set[str] = set()
-    for line in read_lines(source, "an image id, a tab and a source"):
+    for line in lines:
         image_id, _, given = (part.strip() for part in line.partition("\t"))
         if not given:
             error = BadRequest("A line is an image id, a tab, and the URL or the path of an image.")
