@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lazycrop.access.decision import Access
-from lazycrop.access.policy import Policy
+from lazycrop.access.policy import Access, Policy
 from lazycrop.caches.contract import KeyValue
 from lazycrop.caches.layered import Layered
 from lazycrop.caches.memcached import Memcached

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from lazycrop.access.decision import Snapped
+from lazycrop.access.policy import Snapped
 from lazycrop.build import Parts
 from lazycrop.concurrency.deadlines import deadline
 from lazycrop.concurrency.timing import measure, recorded

@@ -1,4 +1,7 @@
-"""A cache on one or several memcached servers. [pymemcache]"""
+"""A cache on one or several memcached servers, of which one that dies is left alone for a while. [pymemcache]
+
+What is answered then without it is in :mod:`lazycrop.caches.layered`.
+"""
 
 from __future__ import annotations
 

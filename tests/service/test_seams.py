@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lazycrop import ConfigurationError, LazyCrop, Request, UnknownImage
-from lazycrop.access.decision import Access, Allowed, Snapped
+from lazycrop.access.policy import Access, Allowed, Snapped
 from lazycrop.build import build
 from lazycrop.errors import NotAllowed
 from lazycrop.library.common import Common
