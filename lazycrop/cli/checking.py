@@ -1,4 +1,4 @@
-"""Checking: ``check``, which tries the store, memcached and the broker as they are used. [click]"""
+"""Checking: ``check``, which tries the store, sources, memcached and the broker as they are used. [click]"""
 
 from __future__ import annotations
 
@@ -22,17 +22,26 @@ from lazycrop.stores.contract import Store
 from lazycrop.stores.s3 import S3Store
 
 _MEMORY = "memory:"
+_NOWHERE = "lazycrop-check"  # What no file is named: that it is not there is an answer.
 _BINARY = "application/octet-stream"
 # It asks whether somebody answers at all; how long it took is beside its ticks.
 _PATIENCE = 5.0
 
 
-@command(shows=("store", "memcached", "broker"))
+@command(shows=("store", "source", "memcached", "broker"))
 def check(settings: Settings) -> None:
-    """See whether the store, memcached and the broker work, and how long each takes."""
+    """See whether the store, sources, memcached and the broker work, and how long each takes."""
     images = LazyCrop(**{**settings, "broker_seconds": _PATIENCE, "memcached_seconds": _PATIENCE})
     checklist = _Checklist()
     _check_store(images, checklist)
+    for name, source in images.sources.names.items():
+        place = images.sources.place(f"{name}/{_NOWHERE}" if name else _NOWHERE)
+        assert place is not None
+        checklist.check(
+            f"the source {_without_secrets(f'{name} {source!r}'.strip())} answers",
+            place.look,
+            "Correct 'source' or 'sources'; until then what is adopted is answered, and nothing new.",
+        )
     for server in images.config.cache.memcached:
         checklist.check(
             f"memcached {server} gives a lease to one owner only",

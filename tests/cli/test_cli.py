@@ -338,6 +338,16 @@ def test_check_works_where_there_is_no_utf_8(tmp_path: Path, encoding: str) -> N
     assert [line[:3] for line in done.stdout.splitlines()] == ["ok "] * 6 + ["! N"]
 
 
+def test_check_looks_into_each_source(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "cat.txt").touch()
+    done = lazycrop(tmp_path, "check", "--sources", f"media={tmp_path}/media old={tmp_path}/old")
+    assert done.returncode == 1
+    assert f"✓ the source media FolderSource('{tmp_path}/media') answers" in done.stdout
+    assert f"✗ the source old FolderSource('{tmp_path}/old') answers" in done.stdout
+    assert "Correct 'source' or 'sources'" in done.stdout
+
+
 def settings_of(base: Base, s3: S3, memcached: Memcached, broker: str) -> dict[str, str]:
     return {
         "LAZYCROP_STORE": base.store,
