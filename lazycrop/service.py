@@ -79,8 +79,8 @@ class Service:
         url = (request.path, request.query)
         shortcuts = self._shortcuts.table  # What is forgotten meanwhile, another one has no more.
         shortcut = self._shortcuts.get(*url) if request.is_plain else None
-        if shortcut is not None and shortcut.key is None:
-            return Answer(shortcut.status, list(shortcut.headers))
+        if shortcut is not None and (ready := self._shortcuts.ready(shortcut)) is not None:
+            return ready
         with deadline(self._config.request_seconds), self._room.visit():
             if shortcut is not None and (ready := self._by_shortcut(shortcut)) is not None:
                 return ready
@@ -288,7 +288,9 @@ class Service:
         if shortcut.length > _SHORT:
             opened = self._store.open(key)
             return opened.file, opened.length
-        data = self._shortcuts.body(shortcut, lambda: self._store.get(key, _SHORT))
+        data = self._store.get(key, _SHORT)
+        if len(data) == shortcut.length:
+            self._shortcuts.keep_body(shortcut, data)
         return data, len(data)
 
     def location(

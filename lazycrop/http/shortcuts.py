@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lazycrop.caches.process import ProcessCache
@@ -40,6 +40,11 @@ class Shortcut:
     key: str | None
     length: int
     until: float
+
+    @property
+    def body_name(self) -> str:
+        """Not its key alone: after a purge, and a store by another process, another object may have that."""
+        return f"{self.key} {self.until}"
 
 
 Table = dict[tuple[str, str], Shortcut]
@@ -88,15 +93,17 @@ class Shortcuts:
         length = int(answer.header("Content-Length") or 0)
         table[url] = Shortcut(answer.status, headers, key, length, time.monotonic() + seconds)
 
-    def body(self, shortcut: Shortcut, read: Callable[[], bytes]) -> bytes:
-        """The short object of a shortcut, which is ``read`` the first time."""
-        # Not its key alone: after a purge, and a store by another process, another object may have that.
-        name = f"{shortcut.key} {shortcut.until}"
-        body = self._bodies.get_many("", [name]).get(name)
-        if body is None:
-            body = read()
-            self._bodies.set("", name, body, math.ceil(self._settings.shortcut_seconds))
-        return body
+    def ready(self, shortcut: Shortcut) -> Answer | None:
+        """The answer for which nothing is needed but what is at hand: a redirect, or a short object that was kept."""
+        body: bytes | None = b""
+        if shortcut.key is not None:
+            name = shortcut.body_name
+            body = self._bodies.get_many("", [name]).get(name)
+        return None if body is None else Answer(shortcut.status, list(shortcut.headers), body)
+
+    def keep_body(self, shortcut: Shortcut, body: bytes) -> None:
+        """Keep the short object of a shortcut, as long as there is room."""
+        self._bodies.set("", shortcut.body_name, body, math.ceil(self._settings.shortcut_seconds))
 
     def forget(self) -> None:
         self.table = {}
