@@ -6,10 +6,13 @@ import hashlib
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 from PIL import Image
 
+from doubles import RED, Dictionary, flat, open_adopting
+from lazycrop.caches.process import ProcessCache
 from servers import photo
 
 COUNT = 135  # five of each word
@@ -86,3 +89,27 @@ def test_files_of_all_names_are_answered_by_their_names_and_left_as_they_are(tmp
     assert fingerprints(source) == before
     folders = [source, *(path for path in source.rglob("*") if path.is_dir())]
     assert sum(len(list(folder.iterdir())) for folder in folders) == len(before) + len(folders) - 1
+
+
+def test_names_that_nobody_has_take_no_memory_and_one_look_each() -> None:
+    source = Dictionary(cat__jpg=flat(RED))
+    images = open_adopting(source, cache=ProcessCache(500_000), record_seconds=60)
+    assert images.answer("/cat.jpg/90x60.jpg").status == 200
+
+    def ask_for_missing(numbers: range) -> None:
+        for number in numbers:
+            assert images.answer(f"/{number} нет.jpg/90x60.jpg").status == 404
+
+    ask_for_missing(range(2_000))
+    source.calls.clear()
+    tracemalloc.start()
+    try:
+        ask_for_missing(range(2_000, 4_000))
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert source.calls == {"look": 2_000}
+    assert grown < 500_000  # what was in the memory of the process before is not counted
+    ask_for_missing(range(3_990, 4_000))
+    assert source.calls == {"look": 2_000}  # they are known to be missing
+    assert images.answer("/cat.jpg/90x60.jpg").status == 200
