@@ -51,8 +51,11 @@ def serve(settings: Settings, host: str, port: int) -> None:
         application = Middleware(_nothing_else, images)
         policy = images.config.policy
         listed = [*policy.presets, *(size for size in policy.sizes if size != ANY)]
-        example = images.url("cat", listed[0] if listed else f"{min(200, policy.max_edge)}x")
-        saying = f"Serving {images.store!r}. Once an image 'cat' is stored, see {{root}}{example}"
+        size = listed[0] if listed else f"{min(200, policy.max_edge)}x"
+        saying = f"Serving {images.store!r}. Once an image 'cat' is stored, see {{root}}{images.url('cat', size)}"
+        for name, source in images.sources.names.items():
+            example = f"{images.config.prefix}/{name and f'{name}/'}FILE/{size}.jpg"
+            saying += f"\nWith pictures of {source!r}: {{root}}{example} for each FILE in it"
         _run(lambda _: application, host, port, saying)
 
 
