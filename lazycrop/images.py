@@ -134,11 +134,16 @@ class LazyCrop:
     def set_private(self, image_id: ImageId, private: bool) -> Record:
         """Make an image private, or public, as a new version of the same picture; its former versions go. Blocks.
 
-        Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.ConfigurationError`.
+        A file of a source that nobody has asked for is adopted before. Raises
+        :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.ConfigurationError`; and as :meth:`adopt`.
         """
         image_id = self.read_id(image_id)
         self._access.is_private(private)
         try:
+            return self._versions.set_private(image_id, private)
+        except UnknownImage:
+            if self._adopting.adopt(image_id) is None:
+                raise
             return self._versions.set_private(image_id, private)
         finally:
             self._service.forget()

@@ -55,6 +55,7 @@ SLOW = (
     *("test_life.py", "test_cli.py", "test_playground.py", "test_corpus.py", "test_pages.py", "test_behaviour.py"),
     *("test_typing.py", "test_examples.py", "test_bombs.py", "test_packaging.py", "test_quality.py"),
     *("test_adapters.py", "test_servers.py", "test_interleavings.py", "test_bulk.py"),
+    *("test_following.py", "test_many_files.py"),
 )
 # The files that take longest, in this order. They are begun first: else one process does the last of them alone.
 LONGEST = (

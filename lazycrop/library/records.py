@@ -28,6 +28,7 @@ _RECORD_WAIT = 10.0  # Seconds for another thread's look at the store.
 _SEEN_LIMIT = 100_000  # Image ids.
 _RECENT_LIMIT = 10_000  # Records.
 _RECENT_SECONDS = 5.0
+_FOLLOWING_SECONDS = 2  # for the request that found it and its job: the store has still the record before
 
 _UNKNOWN_RECIPE = "?"
 
@@ -169,7 +170,7 @@ class Records:
             version = what_is.version + 1 if what_is else 1
             following = self._origins.discover(record.image_id, version, record.private)
         if isinstance(following, Record):
-            self._state.remember(following, current=True)
+            self._state.remember(following, current=True, least=_FOLLOWING_SECONDS)
         else:
             self._state.remember_missing(record.image_id, None)
         self._state.forget(record.image_id, record.version)  # of a version that nobody has stored yet

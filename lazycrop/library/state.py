@@ -106,9 +106,13 @@ class State:
         record, *rest = self._cache.get_many(derivative.image_id, names)
         return Known(*_read_record(record), *rest)
 
-    def remember(self, record: Record, current: bool) -> None:
-        """Keep a record; long, because an old one is better than none while the store is down."""
-        value = json.dumps([time.time() + self._settings.record_seconds, record.to_json().decode()]).encode()
+    def remember(self, record: Record, current: bool, least: int = 0) -> None:
+        """Keep a record; long, because an old one is better than none while the store is down.
+
+        ``least``: seconds for which it is trusted even where the settings say less.
+        """
+        fresh_until = time.time() + max(self._settings.record_seconds, least)
+        value = json.dumps([fresh_until, record.to_json().decode()]).encode()
         name = _record_name(record.image_id, None if current else record.version)
         self._cache.set(record.image_id, name, value, self._settings.marker_seconds)
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from doubles import BLUE, GREEN, RED, Dictionary, flat, open_adopting
-from lazycrop import LazyCrop
+from lazycrop import LazyCrop, UnknownImage
 from lazycrop.http.answers import Answer
 from lazycrop.sources.contract import Seen
 from lazycrop.stores.memory import MemoryStore
@@ -333,3 +333,51 @@ def test_what_was_purged_is_there_again_at_once() -> None:
     for _ in range(2):
         assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
         images.purge("cat.jpg")
+
+
+def test_a_file_that_nobody_has_asked_for_can_be_made_private() -> None:
+    images = open_adopting(Dictionary(cat__jpg=flat(RED)), secret="a key of thirty-two characters, ok")
+    assert images.set_private("cat.jpg", True).private
+    assert images.answer("/cat.jpg/90x60.jpg").status == 403
+    with pytest.raises(UnknownImage, match=r"There is no image 'dog.jpg'"):
+        images.set_private("dog.jpg", True)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_every_size_is_upright_before_and_after_it_is_adopted(orientation: int, format: str) -> None:
+    turned = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # what a viewer undoes: the operations of Image.Transpose
+    picture = Image.new("RGB", (900, 600), RED)
+    picture.paste(GREEN, (450, 0, 900, 300))
+    picture.paste(BLUE, (0, 300, 450, 600))
+    stored = picture.transpose(Image.Transpose(turned[orientation])) if orientation > 1 else picture
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    stored.save(file, format, exif=exif)
+    source = Dictionary(cat=file.getvalue())
+    images = open_adopting(source, broker="redis://127.0.0.1:1/0", input_formats=["jpg", "png", "webp", "tiff"])
+
+    def corners() -> list[list[tuple[int, int, int]]]:
+        return [[nearest(answered, at) for at in (0.25, 0.75)] for answered in map(opened_picture, ("90x60", "600x"))]
+
+    def opened_picture(size: str) -> Image.Image:
+        return Image.open(io.BytesIO(body(images.answer(f"/cat/{size}.jpg")))).convert("RGB")
+
+    def nearest(answered: Image.Image, at: float) -> tuple[int, int, int]:
+        pixel = answered.getpixel((int(answered.width * at), answered.height // 4))
+        return min((RED, GREEN, BLUE), key=lambda one: sum(abs(a - b) for a, b in zip(one, pixel, strict=True)))  # type: ignore[arg-type]
+
+    assert corners() == [[RED, GREEN]] * 2
+    seen = images.record("cat")
+    adopted = images.adopt("cat")
+    assert corners() == [[RED, GREEN]] * 2
+    assert (seen.width, seen.height) == (adopted.width, adopted.height) == (900, 600)
+
+
+def test_what_is_larger_than_an_origin_may_be_has_one_size_before_and_after() -> None:
+    images = open_adopting(Dictionary(cat__jpg=flat(RED, size=(6000, 4000))), broker="redis://127.0.0.1:1/0")
+    assert colour(images.answer("/cat.jpg/90x60.jpg")) == RED
+    seen, adopted = images.record("cat.jpg"), images.adopt("cat.jpg")
+    assert (seen.width, seen.height) == (adopted.width, adopted.height) == (4000, 2667)
+    assert images.answer("/cat.jpg/5000x.jpg").status == 404

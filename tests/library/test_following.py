@@ -70,7 +70,7 @@ def asking(both: list[LazyCrop]) -> Iterator[Seen]:
             future.result()
 
 
-@pytest.fixture(params=["memcached", "alone"])
+@pytest.fixture(params=[pytest.param("memcached", marks=pytest.mark.servers), "alone"])
 def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[LazyCrop]]:
     settings: dict[str, Any] = {"store": MemoryStore(), "sizes": "any", "broker": "embedded"}
     if request.param == "memcached":

@@ -98,6 +98,27 @@ def test_the_browser_takes_the_right_picture_and_nothing_moves(
     assert shifts == 0 and failed == []
 
 
+@pytest.mark.parametrize("framework", ["flask", "pyramid", "wsgi"])
+def test_pictures_that_a_source_has_are_shown_before_anybody_has_asked_for_them(
+    framework: str, tmp_path: Path, settings: dict[str, Any], chromium: Browser
+) -> None:
+    for name, of in {"cat": "Fossa", "Größe, 1 %20/Кот": "Wine"}.items():
+        path = tmp_path / "media" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photo(of).read_bytes())
+    settings |= {"store": str(tmp_path / "sizes"), "source": str(tmp_path / "media"), "page_seconds": 30}
+    with (
+        serving(APPLICATIONS[framework](settings), "/below") as url,
+        opened(chromium, f"{url}/", 1) as (page, failed),
+    ):
+        pictures = page.evaluate(PICTURES)
+        shifts = page.evaluate("window.shifts")
+    assert [picture["natural"] for picture in pictures[:3]] == [[400, 300], [320, 180], [200, 300]]
+    assert [picture["shown"] for picture in pictures] == [[400, 300], [356, 200], [200, 300], [100, 50]]
+    assert pictures[3]["source"] == NONE  # what no source has
+    assert shifts == 0 and failed == []
+
+
 def test_without_its_width_and_height_the_page_would_move(settings: dict[str, Any], chromium: Browser) -> None:
     """The test above sees what it is there to see."""
     app = APPLICATIONS["wsgi"](settings)
