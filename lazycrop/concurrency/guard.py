@@ -78,9 +78,9 @@ class Guard:
         Raises :class:`Resting` at once while the other side is left alone, TimeoutError with a reason, and
         :class:`~lazycrop.errors.Overloaded` to a request that would wait for long where too many do already.
         """
-        if self._pool is None:  # in fewer steps: it is on the way of every hit
+        if self._pool is None:
             self._enter()
-            return self._watched(do, time.monotonic())
+            return self._watched(lambda: self._timed(do), time.monotonic())
         return self.begin(do, seconds)()
 
     def begin(self, do: Callable[[], T], seconds: float | None = None) -> Callable[[], T]:
@@ -95,7 +95,7 @@ class Guard:
         wait = left(self._seconds if seconds is None else seconds)
         if not wait:
             raise TimeoutError("the request's time was over before it was asked")
-        call = self._pool.submit(do)
+        call = self._pool.submit(lambda: self._timed(do))
         return lambda: self._watched(lambda: self._result(call, began, wait), began)
 
     def close(self) -> None:
@@ -116,6 +116,13 @@ class Guard:
             said = "%s is slow, %.1f s a call, and as many requests wait for it as may; others do not"
             self._slowness.tell(said, self.name, self._usual)
             raise
+
+    def _timed(self, do: Callable[[], T]) -> T:
+        began = time.monotonic()
+        try:
+            return do()
+        finally:
+            self._took(time.monotonic() - began)
 
     def _took(self, seconds: float) -> None:
         self._usual += (seconds - self._usual) / 4  # One call that takes its time says little.
@@ -146,7 +153,6 @@ class Guard:
         except (_Busy, Overloaded):
             raise
         except Exception as error:
-            self._took(time.monotonic() - began)
             if isinstance(error, TimeoutError) or self._is_ill(error):
                 self._failed(error, self._rest_seconds)
             elif self._is_fault(error):
@@ -154,7 +160,6 @@ class Guard:
             else:
                 self._answered(began)
             raise
-        self._took(time.monotonic() - began)
         self._answered(began)
         return result
 

@@ -41,7 +41,13 @@ def lazycrop(folder: Path, *arguments: object, stdin: str = "") -> subprocess.Co
 def started(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     command = [*COMMAND, *map(str, arguments)]
     return subprocess.Popen(
-        command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # Shells have background jobs ignore it.
     )
 
 

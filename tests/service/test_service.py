@@ -42,7 +42,7 @@ from lazycrop.errors import (
     UnsupportedImage,
 )
 from lazycrop.http.requests import Request
-from lazycrop.library import versions
+from lazycrop.library import claims
 from lazycrop.stores.folder import FolderStore
 from lazycrop.stores.memory import MemoryStore
 from servers import eventually, photo
@@ -753,7 +753,7 @@ def test_another_process_sees_within_the_minute_that_an_image_was_stored_anew_un
 
 
 def test_two_processes_without_a_common_cache_never_mix_two_pictures(make: Make, tmp_path: Path) -> None:
-    processes = [make(keep_versions=6) for _ in range(6)]
+    processes = [make(keep_versions=100) for _ in range(6)]
     pictures = [small(100 + number, 50) for number in range(6)]
     with ThreadPoolExecutor(6) as threads:
         records = list(threads.map(lambda images, data: images.store_origin("cat", data), processes, pictures))
@@ -784,7 +784,7 @@ def test_of_two_stores_at_the_same_time_without_a_common_cache_the_later_version
     make: Make, stored_before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The other one, a part of the first one's put, cannot await its end.
-    monkeypatch.setattr(versions, "_SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(claims, "_SETTLE_SECONDS", 0.1)
     blue = []
     store = Interrupted("", lambda: blue.append(other.store_origin("cat", small(colour="blue")).version))
     one, other = (make(store=store, broker="inline") for _ in range(2))

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from lazycrop.errors import BadRequest, ConfigurationError, MissingObject, StoreUnavailable
+from lazycrop.errors import BadImageId, BadRequest, ConfigurationError, MissingObject, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
 from lazycrop.stores.contract import Store, StoreSettings
 from lazycrop.stores.folder import FolderStore
@@ -585,9 +585,9 @@ def test_names_that_clash_are_a_sentence(tmp_path: Path) -> None:
     store.put("cat", b"picture", "image/jpeg")
     store.put("dog/200x.jpg", b"picture", "image/jpeg")
     for new in (False, True):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(BadImageId, match="another image"):
             store.put("cat/200x.jpg", b"picture", "image/jpeg", new=new)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(BadImageId, match="another image"):
             store.put("dog", b"picture", "image/jpeg", new=new)
     assert sorted(tmp_path.rglob("*")) == [tmp_path / name for name in ("cat", "dog", "dog/200x.jpg")]
 

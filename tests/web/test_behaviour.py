@@ -373,7 +373,7 @@ def test_a_signature_opens_what_is_not_listed(sites: Sites) -> None:
         assert site.ask(url.replace("/450x", "%20/450x")).status == 403
     for options in ({}, {"expires": 60}):
         url = site.images.url("cat", "450x", mount=mount, **options).removeprefix(SCRIPT_NAME)
-        assert site.ask(url).status in (200, 301)
+        assert ask(site.framework, url).status in (200, 301)  # Its max-age may be another one a moment later.
         assert site.ask(url.replace("cat", "noise")).status == 403
 
 
