@@ -800,6 +800,7 @@ def test_of_two_stores_at_the_same_time_without_a_common_cache_the_later_version
         assert pixel(ask(make(store=store), f"/cat/v{version}/50x.png")) == colour
 
 
+@pytest.mark.slow  # It waits for a claim that nobody takes back.
 def test_what_a_failed_purge_has_left_is_never_a_size_of_the_next_image(make: Make) -> None:
     store = MemoryStore()
     images = make(store=store, broker="inline")

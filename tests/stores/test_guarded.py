@@ -300,7 +300,7 @@ class HangsInAList(MemoryStore):
         (CountsInItsName, "stays the same"),
         (RaisesKeyError, "MissingObject for a missing object"),
         (RaisesOnDelete, "delete what is missing is fine"),
-        (HangsInAList, "each call ends"),
+        pytest.param(HangsInAList, "each call ends", marks=pytest.mark.slow),
     ],
 )
 def test_the_check_finds(broken: type[MemoryStore], promise: str) -> None:
