@@ -163,7 +163,7 @@ def test_a_rabbitmq_that_is_gone_has_a_line_of_ours_and_none_of_pikas(caplog: py
     for _ in range(50):
         assert not queue.send("store", {})
     queue.close()
-    eventually(lambda: not [t for t in threading.enumerate() if t.name == "lazycrop-broker"], 20, "no call hangs")
+    eventually(lambda: not [t for t in threading.enumerate() if t.name == "lazycrop-broker"], what="no call hangs")
     [line] = lines(caplog)
     assert "broker of the queue" in line
     logging.getLogger("pika.adapters.blocking_connection").error("of the application's own")
