@@ -65,7 +65,8 @@ class Purging:
         with self._claims.next(image_id) as claim:
             left = self._claims.wait(claim)
             what_is = self._contents.what_is(image_id)
-            latest = what_is.version if what_is else 0
+            # What a later claim has stored by then, because it waited for this no more, is not purged.
+            latest = what_is.version if what_is and what_is.version < claim.number else 0
             late = left.late - {latest}  # What is current by now is not.
             numbers = {number for number in self._contents.numbers(image_id) if number < claim.number} - late
             last = max(latest, *numbers, 0)
@@ -73,8 +74,8 @@ class Purging:
                 return 0
             private = what_is is not None and what_is.private
             stone = Tombstone(image_id=image_id, version=last, purged_at=now(), private=private)
-            self._current.settle(stone)
-            self._forget(image_id)
+            if isinstance(self._current.settle(stone), Tombstone):
+                self._forget(image_id)
             objects = sum(self.delete_version(image_id, number) for number in sorted(numbers))
             self.delete(left.dead)
             if left.late:  # They may put something lower over it, and have to find that the number was used.
