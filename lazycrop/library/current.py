@@ -9,7 +9,7 @@ from lazycrop.library.contents import Contents
 from lazycrop.library.origins import put
 from lazycrop.library.records import Records
 from lazycrop.model import keys
-from lazycrop.model.records import Pointer, Record, Tombstone, now
+from lazycrop.model.records import Pointer, Record, Tombstone
 from lazycrop.stores.contract import Store, unavailable
 
 _LOOKS = 100  # More than there are others who store or purge the same image at once.
@@ -33,8 +33,6 @@ class Current:
             if what_is == right:
                 return right
             self.put(keys.record(mine.image_id), right)
-            if isinstance(mine, Record) and not self._store.exists(mine.origin_key):  # purged before that put
-                mine = Tombstone(image_id=mine.image_id, version=mine.version, purged_at=now())
         raise unavailable("put", keys.record(mine.image_id), "what is put into the store is not what is read")
 
     def right_now(self, mine: Record | Tombstone) -> tuple[Record | Tombstone, Record | Tombstone | None]:
