@@ -56,6 +56,7 @@ from lazycrop.library.contents import Contents
 from lazycrop.library.current import Current
 from lazycrop.library.origins import put
 from lazycrop.library.purging import Purging
+from lazycrop.model import keys
 from lazycrop.model.derivatives import CONTENT_TYPES
 from lazycrop.model.records import Focal, Record, Tombstone, now
 from lazycrop.pictures.ingest import Prepared, lacks_mezzanines, mezzanines, prepare
@@ -223,6 +224,8 @@ class Versions:
             current = self._records.read_now(image_id)
             if current is not None and current.tag == record.tag:
                 self._remember(record, self._current.settle(record))
+            elif not self._store.exists(record.origin_key):  # purged since, by somebody who did not wait any more
+                self._purging.delete_version(image_id, version)
             elif version > 1:
                 self._state.remember(record, current=False)
 
@@ -239,6 +242,7 @@ class Versions:
         current = self._landed(record, claim)
         if isinstance(current, Tombstone):  # purged since, by somebody who did not wait any more
             self._purging.delete_version(record.image_id, record.version)
+            self._current.put(keys.record(record.image_id, current.version), current)  # Others may be as late.
         self._purging.sweep_former(record.image_id, claim)
         self._remember(record, current)
 
