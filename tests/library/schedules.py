@@ -1,7 +1,7 @@
 """Schedules: three processes that share nothing but a store, and make one call to it at a time, as a seed decides.
 
-A schedule has a past, a play of two or three processes, and one kind of trouble: a call fails or loses its answer, a
-process is killed between two of them, or stands still for so long that nobody waits for it any more.
+Here is what they do, and what they are told and see meanwhile; ``scenes.py`` has what is tried, and in what order, and
+``checks.py`` what has to be true in the end.
 """
 
 from __future__ import annotations
@@ -9,27 +9,38 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
-from greenlet import getcurrent, greenlet
+import pytest
+from greenlet import getcurrent
 from PIL import Image
 
-from doubles import Taking
+from doubles import Dictionary, Taking
 from lazycrop import LazyCrop, LazyCropError
-from lazycrop.errors import BadRequest, StoreUnavailable
+from lazycrop.concurrency.faults import Fault
+from lazycrop.concurrency.guard import Guard
+from lazycrop.errors import BadRequest, StoreUnavailable, UnknownImage
 from lazycrop.http.requests import Request
+from lazycrop.library import adopting, versions
+from lazycrop.library.renders import Renders
 from lazycrop.model import keys
 from lazycrop.model.keys import Key
-from lazycrop.model.records import Pointer, Record, Tombstone, read
+from lazycrop.model.records import Mezzanine, Pointer, Record, Tombstone, read
+from lazycrop.sources.contract import Seen
 from lazycrop.stores import MemoryStore
+from lazycrop.stores.guarded import Guarded
 
+SLEEP = ("sleep", "")
 RECORD = "cat/image.json"
+FOR_EVER = 10**9
 PATH = "/cat/4x3.png"
 Colour = tuple[int, ...]
-Fault = Callable[[str, str], str]
+Trouble = Callable[[str, str], str]
 
 
 class Killed(BaseException):
@@ -42,6 +53,12 @@ def picture(number: int) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (8, 6), ((40 * number) % 256, (90 * number) % 256, (25 * number) % 256)).save(file, "PNG")
     return file.getvalue()
+
+
+@cache
+def colours() -> dict[str, Colour]:
+    """By the digest of the picture."""
+    return {sha256(picture(number)).hexdigest(): colour_of(picture(number)) for number in range(40)}
 
 
 @cache
@@ -70,7 +87,7 @@ class Clock(SimpleNamespace):
 class Stepped(MemoryStore):
     """One process's way to the store that all share; each call waits for its turn."""
 
-    def __init__(self, schedule: Schedule, fault: Fault) -> None:
+    def __init__(self, schedule: Schedule, fault: Trouble) -> None:
         super().__init__()
         self._objects = schedule.objects
         self._schedule = schedule
@@ -78,8 +95,7 @@ class Stepped(MemoryStore):
         self._is_dead = False
 
     def _call(self, name: str, key: str, do: Callable[[], Any]) -> Any:
-        if (parent := getcurrent().parent) is not None:
-            parent.switch((name, kind_of(key)))
+        wait_for_turn(name, kind_of(key))
         fault = "killed" if self._is_dead else self._fault(name, key)
         if fault == "killed":
             self._is_dead = True
@@ -87,8 +103,10 @@ class Stepped(MemoryStore):
         if fault == "failed":
             raise StoreUnavailable(f"{name} {key} failed")
         result = do()
-        if key == RECORD and name in ("put", "delete"):
-            self._schedule.notice()
+        try:
+            self._schedule.notice(name, key)
+        except AssertionError as error:  # It would become an error of ours on its way.
+            self._schedule.broken.append(f"after {name} {key}: {error}")
         if fault == "lost":
             raise StoreUnavailable(f"the answer to {name} {key} was lost")
         return result
@@ -106,7 +124,27 @@ class Stepped(MemoryStore):
         self._call("delete", key, lambda: MemoryStore.delete(self, key))
 
     def list(self, folder: str) -> Iterator[str]:
-        return self._call("list", folder, lambda: MemoryStore.list(self, folder))
+        names = sorted(self._call("list", folder, lambda: MemoryStore.list(self, folder)))
+        return iter(self._schedule.random.sample(names, len(names)))
+
+
+def wait_for_turn(name: str, kind: str) -> None:
+    if (parent := getcurrent().parent) is not None:
+        parent.switch((name, kind))
+
+
+def kind_of(key: str) -> str:
+    """Of an object: what the image is, or a record of a version, and so on."""
+    found = Key.parse(key)
+    return "current" if key == RECORD else "own" if found and found.kind == "record" else found.kind if found else ""
+
+
+class Files(Dictionary):
+    """The source of all processes; each look at it waits for its turn."""
+
+    def _seen(self, name: str, first: int) -> Seen | None:
+        wait_for_turn("look", "file")
+        return super()._seen(name, first)
 
 
 class Mailbox(Taking):
@@ -120,26 +158,6 @@ class Mailbox(Taking):
         return True
 
 
-# What was done before by one process after the other, and what several do now, each one operation after the other.
-PASTS = ["", "store", "store request", "store request store request", "store store request purge", "private"]
-PASTS += ["store store store"] * 2
-PLAYS = [
-    *["store, store", "store, store, store", "store, purge", "store, store, purge", "store, purge, purge"],
-    *["purge, store purge", "purge store, store", "purge, job", "purge, job job, store", "purge store, job"],
-    *["store, job, request", "purge, request job, store", "set_private, job", "set_private, store"],
-    *["set_private, purge, job", "set_private, set_private, store", "purge, mezzanines", "store, mezzanines"],
-    *["purge store, mezzanines", "mezzanines, mezzanines, purge", "purge_version, store, job"],
-    *["purge_version, store purge"],
-    *["purge_version, store, store", *["purge_version, mezzanines"] * 3, "mezzanines, purge_version, store"],
-    *["forget, store", "forget store, job", "look, store", "look, store, store", "private, store", "private, purge"],
-]
-KINDS = ["claim", "origin", "own", "current", "current", "size", "mezzanine"]
-HELD_UP = [("put", kind) for kind in KINDS] * 2 + [("put", "current")] * 6 + [("get", "current")] * 2 + [("", "")] * 6
-HELD_UP += [("delete", "claim"), ("delete", "origin"), ("delete", "size"), ("delete", "own"), ("exists", "origin")]
-SLEEP = ("sleep", "")
-TROUBLES = ["none"] * 3 + ["put"] * 3 + ["kill"] * 3 + ["many"] + ["late"] * 2
-
-
 @dataclass(repr=False)
 class Schedule:
     """What happened in one schedule. Times are steps.
@@ -147,12 +165,16 @@ class Schedule:
     ``stored``: of each store that returned, its record, and when it began and ended. ``refused``: the pictures of those
     that raised. ``purges``: when each began that takes the current picture, and when it ended; None where it failed.
     ``hidden``: what was made private. ``shown``: of each version that was the current one, its picture. ``latest``: the
-    highest number that the image had. ``killed``: the operations during which a process was.
+    highest number that the image had; ``past``: before the play; ``gone``: the highest of those that
+    were purged. ``killed``: the operations during which a process was; ``dead``: those so long ago
+    that nobody reckons with it. ``adopted``: which version was made of a file.
     """
 
     clock: Clock
     random: random.Random
     trouble: str = "none"
+    keep: int = 2
+    files: Files | None = None
     objects: dict[str, bytes] = field(default_factory=dict)
     messages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     stored: list[tuple[Record, int, int]] = field(default_factory=list)
@@ -161,12 +183,19 @@ class Schedule:
     hidden: list[Record] = field(default_factory=list)
     shown: dict[int, Colour] = field(default_factory=dict)
     latest: int = 0
+    past: int = 0
+    gone: int = 0
     forgets: bool = False
+    sizes: set[str] = field(default_factory=set)
+    purged: set[int] = field(default_factory=set)
     killed: list[str] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    adopted: dict[tuple[str, bool], int] = field(default_factory=dict)
     colours: int = 0
     step: int = 0
 
-    def process(self, fault: Fault = lambda name, key: "") -> LazyCrop:
+    def process(self, fault: Trouble = lambda name, key: "") -> LazyCrop:
         return LazyCrop(
             store=Stepped(self, fault),
             broker=Mailbox(self.messages),
@@ -175,6 +204,8 @@ class Schedule:
             renders=1,
             shortcuts=0,
             secret="a key",
+            keep_versions=self.keep,
+            source=self.files,
         )
 
     def current(self) -> Record | Tombstone | None:
@@ -187,16 +218,33 @@ class Schedule:
         assert not isinstance(said, Pointer)
         return said
 
-    def notice(self) -> None:
+    def notice(self, name: str, key: str) -> None:
+        """What has to be true after each call."""
+        kind = kind_of(key)
+        if name in ("put", "delete") and kind == "current":
+            self.notice_current()
+        elif (name, kind) == ("put", "size"):
+            self.sizes.add(key)
+        elif (name, kind) == ("delete", "origin") and self.trouble in ("none", "put", "kill"):
+            what_is = self.current()
+            assert not isinstance(what_is, Record) or what_is.origin_key != key, "it is what is current"
+
+    def notice_current(self) -> None:
         """What the image is has changed: a number is never that of two pictures."""
         if RECORD not in self.objects:
             return
         said = read(self.objects[RECORD])
         self.latest = max(self.latest, said.version)
-        if not isinstance(said, Tombstone) and not self.forgets:
-            keys_ = [keys.origin("cat", said.version, "png", private) for private in (False, True)]
-            for colour in [colour_of(self.objects[key]) for key in keys_ if key in self.objects]:
-                assert self.shown.setdefault(said.version, colour) == colour, f"{said.version} is of two pictures"
+        if isinstance(said, Tombstone):
+            self.gone = max(self.gone, said.version)
+        if isinstance(said, Pointer) and (key := keys.record("cat", said.version, private=True)) in self.objects:
+            said = read(self.objects[key])
+        if isinstance(said, Record) and not self.forgets:
+            colour, number = colours()[said.made_from], said.version
+            assert self.shown.setdefault(number, colour) == colour, f"{number} is of two pictures"
+            if said.is_adopted and not self.purges and self.trouble not in ("late", "expired"):
+                first = self.adopted.setdefault((said.made_from, said.private), number)
+                assert first == number, f"one file is {first} and {number}"
 
     def do(self, images: LazyCrop, name: str) -> None:
         getattr(self, f"_{name}")(images)
@@ -214,7 +262,7 @@ class Schedule:
     def acknowledge(self, record: Record, begun: int) -> None:
         """Whoever was told that an image is stored finds it, unless it was purged or replaced meanwhile."""
         self.stored.append((record, begun, self.step))
-        if self.forgets:
+        if self.forgets or self.trouble == "expired":
             return
         assert self.latest >= record.version and max(self.shown, default=0) >= record.version, (
             f"{record.version} was acknowledged and never shown"
@@ -227,6 +275,29 @@ class Schedule:
     def may_be_purged(self, begun: int) -> bool:
         """Has any purge been under way since?"""
         return any(end is None or end >= begun for _, end in self.purges)
+
+    def _adopt(self, images: LazyCrop) -> None:
+        begun = self.step
+        with suppress(UnknownImage):
+            self.acknowledge(images.adopt("cat"), begun)
+
+    def _change(self, images: LazyCrop) -> None:
+        """The file is another one."""
+        self.colours += 1
+        self._files.files["cat"] = picture(self.colours)
+
+    def _touch(self, images: LazyCrop) -> None:
+        self._files.touches += 1
+
+    def _remove(self, images: LazyCrop) -> None:
+        """Whoever looks at it from now on purges the image."""
+        self._files.files.clear()
+        self.purges.append((self.step, FOR_EVER))
+
+    @property
+    def _files(self) -> Files:
+        assert self.files is not None
+        return self.files
 
     def _private(self, images: LazyCrop) -> None:
         self._store(images, private=True)
@@ -246,8 +317,10 @@ class Schedule:
 
     def _purge_version(self, images: LazyCrop) -> None:
         """Of any version but the current one; also of one that somebody is about to store."""
+        version = self.random.choice([1, 2, 2, self.latest + 1])
+        self.purged.add(version)
         try:
-            images.purge("cat", version=self.random.choice([1, 2, 2, self.latest + 1]))
+            images.purge("cat", version=version)
         except BadRequest:  # It is the current one.
             return
 
@@ -262,8 +335,9 @@ class Schedule:
         assert answer.status in (200, 403, 404, 503), body
         if answer.status == 200 and not self.forgets:
             seen = colour_of(body)
-            assert seen in self.shown.values(), f"{path} was a picture that never was"
-            assert version is None or seen == self.shown[version], f"{path} was another picture"
+            if self.files is None:  # Else it may be that of the file, which nobody has adopted yet.
+                assert seen in self.shown.values(), f"{path} was a picture that never was"
+                assert version is None or seen == self.shown[version], f"{path} was another picture"
         return answer.status
 
     def _look(self, images: LazyCrop) -> None:
@@ -271,12 +345,17 @@ class Schedule:
         begun = self.step
         sure = [record for record, _, _ in self.stored if not record.private]
         status = self.ask(images, PATH)
-        if sure and not self.purges and not self.hidden and status != 503 and self.trouble != "late":
+        if sure and not self.purges and not self.hidden and status != 503 and self.trouble not in ("late", "expired"):
             assert status == 200, f"what was stored before {begun} is {status}"
 
     def _job(self, images: LazyCrop) -> None:
         if self.messages:
             self.deliver(images, self.messages.pop(0))
+
+    def _job_again(self, images: LazyCrop) -> None:
+        """It is given out once more, though it is done."""
+        self.messages += self.messages[:1]
+        self._job(images)
 
     def _mezzanines(self, images: LazyCrop) -> None:
         for version in self.random.sample(sorted(self.shown)[-2:], k=min(1, len(self.shown))):
@@ -290,94 +369,39 @@ class Schedule:
             raise
 
 
-def run(seed: int, clock: Clock) -> Schedule:
-    """A past, and then the calls of all processes in an order that the seed decides, until each is done or dead."""
-    random_ = random.Random(seed)
-    schedule = Schedule(clock, random_)
-    past = random_.choice(PASTS).split()
-    images = schedule.process() if past else None
-    for name in past:
-        schedule.do(images, name)
-    schedule.trouble = random_.choice(TROUBLES)
-    play = [part.split() for part in random_.choice(PLAYS).split(", ")]
-    schedule.forgets = any("forget" in part for part in play)
-    fault = trouble(schedule, random_)
+def open_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time, and pictures that cost nothing: each is made once, on the thread of whoever needs it."""
+    clock = Clock()
+    for module in ("claims", "contents", "purging"):
+        monkeypatch.setattr(f"lazycrop.library.{module}.time", clock, raising=False)
+    monkeypatch.setattr("lazycrop.build.open_store", lambda settings: Guarded(settings.store, settings, threads=0))
+    monkeypatch.setattr(
+        "lazycrop.sources.places.Guard", lambda *names, threads, **rest: Guard(*names, threads=0, **rest)
+    )
+    monkeypatch.setattr(versions, "prepare", once(versions.prepare))
+    monkeypatch.setattr(adopting, "prepare_without_origin", once(adopting.prepare_without_origin))
+    monkeypatch.setattr(versions, "mezzanines", lambda data, *_: ((Mezzanine(4, 4, 3, "png", len(data)), data),))
+    monkeypatch.setattr(versions, "lacks_mezzanines", lambda record, ingest: not record.mezzanines)
+    sizes, size = {}, Renders.size
 
-    def live(names: list[str]) -> None:
-        images = schedule.process(fault)
-        for name in names:
-            try:
-                schedule.do(images, name)
-            except LazyCropError:
-                pass
-            except Killed:
-                schedule.killed.append(name)
-                return
+    def size_once(self: Renders, derivative: object, record: object, data: bytes, wait: float) -> bytes:
+        if data not in sizes:
+            sizes[data] = size(self, derivative, record, data, wait)  # type: ignore[arg-type]
+        return sizes[data]
 
-    processes = [greenlet(lambda names=names: live(names)) for names in play]
-    take_turns(schedule, processes, random_)
-    return schedule
+    monkeypatch.setattr(Renders, "size", size_once)
+    monkeypatch.setattr(Fault, "tell", lambda *of, **how: None)
+    monkeypatch.setattr(Renders, "run", lambda self, do, wait: do())
+    return clock
 
 
-def take_turns(schedule: Schedule, processes: list[greenlet], random_: random.Random) -> None:
-    """One call of one process at a time. One of them is often held up at a call of some kind, until the others are done
-    or wait for it; in a schedule where it is late, even then. Who waits lets all others go on.
-    """
-    sticks = random_.choice([0.0, 0.5, 0.8, 0.95])
-    held, call, times = random_.choice(processes), random_.choice(HELD_UP), random_.choice([1, 1, 1, 2])
-    is_late = schedule.trouble == "late"
-    asleep: set[greenlet] = set()
-    last = processes[0]
-    while running := {process for process in processes if not process.dead}:
-        schedule.step += 1
-        assert schedule.step < 5000, "it has no end"
-        stands = {held} if times == 0 else set()
-        choices = running - asleep - stands or running - (stands if is_late else asleep) or running
-        if choices <= asleep:  # Nobody does anything but wait: only then time passes.
-            schedule.clock.now += 1
-        if last not in choices or random_.random() >= sticks:
-            last = random_.choice(sorted(choices, key=processes.index))
-        if last is held and times == 0:
-            times = -1
-        next_call = last.switch()
-        asleep = asleep | {last} if next_call == SLEEP else set()
-        if last is held and times > 0 and next_call == call:
-            times -= 1
+def once(make: Callable[..., Any]) -> Callable[..., Any]:
+    """What is made of some bytes, made once."""
+    made: dict[bytes, Any] = {}
 
+    def make_once(data: bytes, *rest: Any, **options: Any) -> Any:
+        if data not in made:
+            made[data] = make(data, *rest, **options)
+        return made[data]
 
-def kind_of(key: str) -> str:
-    """Of an object: what the image is, or a record of a version, and so on."""
-    found = Key.parse(key)
-    return "current" if key == RECORD else "own" if found and found.kind == "record" else found.kind if found else ""
-
-
-def trouble(schedule: Schedule, random_: random.Random) -> Fault:
-    """What goes wrong with each call of a schedule: nothing, or it failed, its answer is lost, its maker is killed."""
-    kind, how = random_.choice(KINDS), random_.choice(["failed", "lost"])
-    left = {"put": random_.choice([1, 1, 2]), "call": random_.choice([0, random_.randint(1, 90)])}
-    victims: list[greenlet] = []
-
-    def put(name: str, key: str) -> str:
-        if (name, kind_of(key)) != ("put", kind):
-            return ""
-        left["put"] -= 1
-        return how if left["put"] == 0 else ""
-
-    def kill(name: str, key: str) -> str:
-        """At some call; or instead of some put, or after it."""
-        left["call"] -= 1
-        if victims == [getcurrent()] or left["call"] == 0:
-            victims.clear()
-            return "killed"
-        if left["call"] > 0 or not put(name, key):
-            return ""
-        if how == "lost":
-            victims.append(getcurrent())
-        return "killed" if how == "failed" else ""
-
-    def many(name: str, key: str) -> str:
-        if random_.random() >= 0.03:
-            return ""
-        return random_.choice(["failed", "killed", "lost" if name in ("put", "delete") else "failed"])
-
-    return {"put": put, "kill": kill, "many": many}.get(schedule.trouble, lambda name, key: "")
+    return make_once

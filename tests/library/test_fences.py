@@ -1,185 +1,280 @@
 """Fences: each line that keeps stores, purges and jobs apart is needed, for without it some schedule goes wrong.
 
-``TEST_FENCES=1000`` takes out one after the other, and runs so many schedules of ``test_interleavings.py`` on what is
-left; that takes some minutes. Else it is only seen to that each of them is still there.
+Each has a scene in which that is likely. ``TEST_FENCES`` says how many schedules of it are tried without the fence, and
+``pytest -rP`` at which one it was noticed.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import subprocess
-import sys
+from collections.abc import Mapping
+from importlib import import_module
+from inspect import unwrap
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import pytest
+from checks import check
+from scenes import Scene, run
+from schedules import open_clock
 
-ROOT = Path(__file__).parents[2]
-SCHEDULES = os.environ.get("TEST_FENCES", "")
+SCHEDULES = int(os.environ.get("TEST_FENCES", "300"))
+GOOD = 12  # Schedules of each scene that go well with all fences.
 
-# What it is for: where it is, its text, and what is there without it.
+# What it is for: where it is, its text, what is there without it, and the scene in which that is noticed.
 FENCES = {
-    "a number is nobody else's": ("claims", ", *(of for name, of in found.items() if name != key)", ""),
-    "a number is higher than that of a purge since": ("claims", "what_is.version if what_is else 0, ", "0, "),
+    "a number is nobody else's": (
+        "claims",
+        ", *(of for name, of in found.items() if name != key)",
+        "",
+        Scene("store", "store, store"),
+    ),
+    "a number is higher than that of a purge since": (
+        "claims",
+        "what_is.version if what_is else 0, ",
+        "0, ",
+        Scene("store", "*store, store purge", "put claim"),
+    ),
     "a store waits for who came before": (
         "versions",
-        "self._claims.wait(claim))\n            self._current.put_own",
-        "self._claims.wait(replace(claim, earlier=frozenset())))\n            self._current.put_own",
+        "self._purging.sweep(record.image_id, claim, self._claims.wait(claim))",
+        "self._purging.sweep(record.image_id, claim, self._claims.left(claim))",
+        Scene("store", "*store, store", "put current", "kill current lost"),
     ),
     "what is made private is what is current until it is": (
         "versions",
         "left = self._claims.wait(claim)  # What",
         "left = self._claims.wait(replace(claim, earlier=frozenset()))  #",
+        Scene("store", "*store, set_private", "put current"),
     ),
     "mezzanines wait for who came before": (
         "versions",
         "            self._claims.wait(claim)\n            latest",
         "            latest",
+        Scene("store", "*purge, mezzanines", "delete origin"),
     ),
     "mezzanines of what was purged go": (
         "versions",
-        "if latest is None or latest.tag != record.tag:",
-        "if latest is None:\n                latest = record\n            if False:",
+        "                self._purging.delete(record.mezzanine_key(mezzanine) for mezzanine, _ in made)\n",
+        "",
+        Scene("store", "*mezzanines, purge", "put mezzanine"),
     ),
     "a purge waits for who came before": (
         "purging",
         "left = self._claims.wait(claim)\n            what_is",
         "left = Left(frozenset(), frozenset())\n            what_is",
+        Scene("store", "*store, purge", "put own"),
     ),
     "a purge of a version waits for who came before": (
         "purging",
         "            self._claims.wait(claim)\n            current",
         "            current",
+        Scene("store store store", "*purge_version, *mezzanines", "delete origin 1, put own 1", "none", keep=9),
     ),
-    "a purge leaves who comes after": ("purging", " if number < claim.number}", "}"),
-    "a purge leaves who is late": ("purging", "if number < claim.number} - late", "if number < claim.number}"),
+    "a purge leaves who comes after": (
+        "purging",
+        " if number < claim.number}",
+        "}",
+        Scene("store", "*purge, store", "list -"),
+    ),
+    "a purge leaves what came after and did not wait": (
+        "purging",
+        " if what_is and what_is.version < claim.number else 0",
+        " if what_is else 0",
+        Scene("store", "*store, *store, purge", "put current, put current", "late"),
+    ),
+    "a tombstone stays for others who are late": (
+        "versions",
+        "self._current.put(keys.record(record.image_id, current.version), current)",
+        "pass",
+        Scene("store", "*store, *store, purge", "put current, get current 3", "late"),
+    ),
+    "mezzanines look again": (
+        "versions",
+        "elif not self._store.exists(record.origin_key):",
+        "elif False:",
+        Scene("store store store", "*mezzanines, purge_version", "put own", "late", keep=9),
+    ),
+    "a purge leaves who is late": (
+        "purging",
+        "if number < claim.number} - late",
+        "if number < claim.number}",
+        Scene("store", "*store, purge", "put own", "late"),
+    ),
     "a purge of a version leaves who comes after": (
         "purging",
         "if current is None or version > current.version:",
         "if False:",
+        Scene("store", "*store, purge_version", "put own"),
     ),
     "a purge takes the claims of the dead": (
         "purging",
-        "number in sorted(numbers))\n            self.delete(left.dead)",
-        "number in sorted(numbers))",
+        "            self.delete(left.dead)\n            if left.late",
+        "            if left.late",
+        Scene("store store! old", "purge, request"),
     ),
-    "a number that was purged stays used": ("purging", "            if left.late:  # They", "            if False:  #"),
+    "a number that was purged stays used": (
+        "purging",
+        "            if left.late:  # They",
+        "            if False:  #",
+        Scene("store", "*store, store purge", "put current", "late"),
+    ),
     "a purge that forgets sees who comes after": (
         "purging",
         "if forget and self._contents.numbers(image_id) == {claim.number}:",
         "if forget:",
+        Scene("store", "*forget, store", "delete origin", "late"),
     ),
     "the current version is not purged alone": (
         "purging",
         "if isinstance(current, Record) and version == current.version:",
         "if False:",
+        Scene("store store", "purge_version, request"),
     ),
     "a sweep leaves who is late": (
         "purging",
         "in claim.found - left.late:\n            if number <= last",
         "in claim.found:\n            if number <= last",
+        Scene("store", "*store, store purge store", "put own", "late", keep=9),
     ),
     "a sweep takes what was purged": (
         "purging",
         "            if number <= last:\n                self.delete_version(image_id, number)",
         "            pass",
+        Scene("store store purge! old", "store, request", trouble="none", keep=9),
     ),
-    "a sweep leaves what was stored": ("purging", " and self._records.read_now(image_id, number) is None:", ":"),
+    "a sweep leaves what was stored": (
+        "purging",
+        " and self._records.read_now(image_id, number) is None:",
+        ":",
+        Scene("store store! old", "store, request", trouble="put own failed", keep=9),
+    ),
     "a sweep leaves the first version, which has no record then": (
         "purging",
         "(number > 1 or claim.what_is is None) and ",
         "",
+        Scene("store! store old", "store, request", trouble="none", keep=9),
     ),
-    "a claim is dead some time": ("contents", "return time.time() - int(claim) < _CLAIM_SECONDS", "return True"),
+    "a claim is dead some time": (
+        "contents",
+        "return time.time() - int(claim) < _CLAIM_SECONDS",
+        "return True",
+        Scene("store store! old", "purge, request"),
+    ),
     "a tombstone counts": (
         "current",
         "if isinstance(what_is, Tombstone) and what_is.version >= mine.version:",
         "if False:",
+        Scene("store", "*store, store purge", "put own", "expired"),
     ),
     "a later version counts": (
         "current",
         "            if number <= mine.version:\n                break",
         "            break",
+        Scene("store", "*store, store", "put current", "late"),
     ),
     "whoever has put what is current looks again": (
         "current",
         "            self.put(keys.record(mine.image_id), right)\n",
         "            self.put(keys.record(mine.image_id), right)\n            return right\n",
-    ),
-    "nothing is current whose origin is gone": (
-        "current",
-        "if isinstance(mine, Record) and not self._store.exists(mine.origin_key):",
-        "if False:",
+        Scene("store", "*store, store", "put current", "late"),
     ),
     "a store that finds a tombstone is undone": (
         "versions",
         "        if isinstance(current, Tombstone):  # purged",
         "        if False:  #",
+        Scene("store", "*store, store purge", "put own", "late"),
     ),
     "mezzanines that a job left before a purge go": (
         "versions",
         "self._purging.delete(self._contents.lost_mezzanines(image_id, version))",
         "pass",
+        Scene("store", "*mezzanines, purge", "put mezzanine", "kill mezzanine lost"),
     ),
-    "a put that failed is undone": ("versions", "            self._purging.delete(reversed(tried))\n", ""),
+    "a put that failed is undone": (
+        "versions",
+        "            self._purging.delete(reversed(tried))\n",
+        "",
+        Scene("store", "store, request", trouble="put origin lost"),
+    ),
     "a record that failed is undone": (
         "versions",
         "                    self._purging.delete_version(record.image_id, record.version)\n            raise",
         "                    pass\n            raise",
+        Scene("store", "store, request", trouble="put own lost"),
     ),
     "a record whose answer was lost stays": (
         "versions",
         "                return record\n            if what_is != record:",
         "                pass\n            if True:",
+        Scene("store", "store, request", trouble="put current lost"),
     ),
     "nothing of what was public stays": (
         "versions",
         "            for number in claim.found - left.late:\n",
         "            for number in ():\n",
+        Scene("store store", "set_private, request", keep=9),
     ),
-    "a job reads the record again": ("storing", "if now is None or now.tag != record.tag:", "if False:"),
+    "a job reads the record again": (
+        "storing",
+        "if now is None or now.tag != record.tag:",
+        "if False:",
+        Scene("store request", "*job, purge", "put size"),
+    ),
     "a job that is repeated clears up": (
         "storing",
         "            self._clear(derivative)\n            return",
         "            return",
+        Scene("store request", "*job, purge", "put size", "kill size lost"),
     ),
     "a job clears nothing of former versions": (
         "storing",
         "if not self._origins.exists(derivative.image_id, version, private):",
         "if True:",
+        Scene("store request job_again store", "job, request", trouble="none"),
     ),
 }
 
 
-def module(name: str) -> Path:
-    return Path("lazycrop/library") / f"{name}.py"
+def take_out(fence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give all functions of its module the code that they have without the fence."""
+    name, text, without, *_ = FENCES[fence]
+    module = import_module(f"lazycrop.library.{name}")
+    source = Path(str(module.__file__)).read_text()
+    assert source.count(text) == 1, (
+        f"{name}.py has no such line any more: {text!r}. Say in {Path(__file__).name} what keeps the promise that "
+        f"{fence}, or take it from the table."
+    )
+    rest = {"__name__": module.__name__}
+    exec(compile(source.replace(text, without), f"{name}.py", "exec"), rest)
+    codes = functions(rest, module.__name__)
+    for qualname, function in functions(vars(module), module.__name__).items():
+        monkeypatch.setattr(function, "__code__", codes[qualname].__code__)
+
+
+def functions(names: Mapping[str, Any], module: str) -> dict[str, FunctionType]:
+    """All that are defined in a module, those of its classes too; without what decorates them."""
+    found = {}
+    for one in names.values():
+        if isinstance(one, type) and one.__module__ == module:
+            found |= functions(vars(one), module)
+        elif isinstance(one := unwrap(one) if callable(one) else one, FunctionType) and one.__module__ == module:
+            found[one.__qualname__] = one
+    return found
 
 
 @pytest.mark.parametrize("fence", FENCES)
-def test_a_fence_is_where_the_table_says(fence: str) -> None:
-    name, text, _ = FENCES[fence]
-    assert (ROOT / module(name)).read_text().count(text) == 1, (
-        f"{module(name)} has no such line any more: {text!r}. Say in {Path(__file__).name} what keeps the promise that "
-        f"{fence}, or take it from the table."
-    )
-
-
-if SCHEDULES:
-
-    @pytest.mark.parametrize("fence", FENCES)
-    def test_without_a_fence_some_schedule_goes_wrong(fence: str, tmp_path: Path) -> None:
-        name, text, without = FENCES[fence]
-        for part in ("lazycrop", "tests"):
-            shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "photos"))
-        shutil.copy(ROOT / "pyproject.toml", tmp_path)
-        path = tmp_path / module(name)
-        path.write_text(path.read_text().replace(text, without))
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "tests/library/test_interleavings.py"]
-        environ = os.environ | {"TEST_SCHEDULES": SCHEDULES, "PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=600)
-        found = re.search(
-            r"^E +AssertionError: (The schedule of seed \d+ ended wrongly: .{,150})", done.stdout, re.MULTILINE
-        )
-        print(f"{fence}: {found[1] if found else 'NOT FOUND'}")
-        assert found, f"{SCHEDULES} schedules need no line that sees to it that {fence}.\n{done.stdout[-1000:]}"
+def test_without_a_fence_some_schedule_of_its_scene_goes_wrong(fence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, scene = FENCES[fence]
+    clock = open_clock(monkeypatch)
+    for seed in range(GOOD):
+        check(run(seed, clock, scene))
+    take_out(fence, monkeypatch)
+    for seed in range(SCHEDULES):
+        try:
+            check(run(seed, clock, scene))
+        except Exception as error:
+            print(f"{fence}: noticed by schedule {seed}: {error!r}"[:200])
+            return
+    pytest.fail(f"{SCHEDULES} schedules of {scene} need no line that sees to it that {fence}.")
