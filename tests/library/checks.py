@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from schedules import FOR_EVER, PATH, RECORD, Schedule, colour_of, colours, picture
+from schedules import Schedule
+from world import FOR_EVER, PATH, RECORD, colour_of, colours, picture
 
 from lazycrop import LazyCrop, LazyCropError
 from lazycrop.model import keys

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from greenlet import getcurrent, greenlet
-from schedules import SLEEP, Clock, Files, Killed, Schedule, Trouble, kind_of, picture
+from schedules import Schedule
+from world import SLEEP, Clock, Files, Killed, Trouble, kind_of, picture
 
 from lazycrop import LazyCropError
 
 PASTS = ["", "store", "store request", "store request store request", "store store request purge", "private"]
 PASTS += ["store store store"] * 2
+PASTS += ["adopt request", "adopt change adopt request"]
 PASTS += ["store! old", "store store! old", "store purge! old", "store store purge store! old"]
 PLAYS = [
     *["store, store", "store, store, store", "store, purge", "store, store, purge", "store, purge, purge"],
@@ -26,31 +28,15 @@ PLAYS = [
     *["purge_version, store purge", "purge_version, store, store", "mezzanines, purge_version, store"],
     *["purge_version, mezzanines"] * 2,
     *["forget, store", "forget store, job", "look, store", "look, store, store", "private, store", "private, purge"],
-    *[
-        "adopt, adopt",
-        "change adopt, adopt",
-        "adopt, store",
-        "request job, purge, adopt",
-        "change job, request job job",
-    ],
-    *[
-        "touch adopt, adopt",
-        "touch adopt, purge",
-        "change adopt, touch adopt, request",
-        "adopt request, job, purge adopt",
-    ],
+    *["adopt, adopt", "change adopt, adopt", "adopt, store", "request job, purge, adopt", "touch adopt, purge"],
+    *["change job, request job job", "touch adopt, adopt", "change adopt, touch adopt, request"],
+    *["adopt request, job, purge adopt", "adopt store, adopt"],
     *["adopt, set_private", "remove adopt, request job job", "touch adopt, change adopt, store", "adopt, mezzanines"],
 ]
 OF_FILES = {"adopt", "change", "touch", "remove"}
 KINDS = ["claim", "origin", "own", "current", "current", "size", "mezzanine"]
 HELD_UP = [f"put {kind}" for kind in KINDS] * 2 + ["put current"] * 6 + ["get current"] * 2 + ["no call"] * 6
-HELD_UP += ["put size"] * 2 + [
-    "delete claim",
-    "delete origin",
-    "delete size",
-    "delete own",
-    "look file",
-]
+HELD_UP += ["put size"] * 2 + [f"delete {kind}" for kind in ("claim", "origin", "size", "own")] + ["look file"]
 TROUBLES = ["none"] * 3 + ["put"] * 3 + ["kill"] * 3 + ["many"] + ["late"] * 2
 OLD = 700  # Seconds after which nobody reckons with the claim of who was killed.
 

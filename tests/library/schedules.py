@@ -6,156 +6,33 @@ Here is what they do, and what they are told and see meanwhile; ``scenes.py`` ha
 
 from __future__ import annotations
 
-import io
 import random
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from hashlib import sha256
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
-from greenlet import getcurrent
-from PIL import Image
+from world import (
+    FOR_EVER,
+    PATH,
+    RECORD,
+    Clock,
+    Colour,
+    Files,
+    Killed,
+    Mailbox,
+    Stepped,
+    Trouble,
+    colour_of,
+    colours,
+    kind_of,
+    picture,
+)
 
-from doubles import Dictionary, Taking
 from lazycrop import LazyCrop, LazyCropError
-from lazycrop.concurrency.faults import Fault
-from lazycrop.concurrency.guard import Guard
-from lazycrop.errors import BadRequest, StoreUnavailable, UnknownImage
+from lazycrop.errors import BadRequest, UnknownImage
 from lazycrop.http.requests import Request
-from lazycrop.library import adopting, versions
-from lazycrop.library.renders import Renders
 from lazycrop.model import keys
-from lazycrop.model.keys import Key
-from lazycrop.model.records import Mezzanine, Pointer, Record, Tombstone, read
-from lazycrop.sources.contract import Seen
-from lazycrop.stores import MemoryStore
-from lazycrop.stores.guarded import Guarded
-
-SLEEP = ("sleep", "")
-RECORD = "cat/image.json"
-FOR_EVER = 10**9
-PATH = "/cat/4x3.png"
-Colour = tuple[int, ...]
-Trouble = Callable[[str, str], str]
-
-
-class Killed(BaseException):
-    """The process is no more."""
-
-
-@cache
-def picture(number: int) -> bytes:
-    """Each has a colour of its own, which its sizes have too."""
-    file = io.BytesIO()
-    Image.new("RGB", (8, 6), ((40 * number) % 256, (90 * number) % 256, (25 * number) % 256)).save(file, "PNG")
-    return file.getvalue()
-
-
-@cache
-def colours() -> dict[str, Colour]:
-    """By the digest of the picture."""
-    return {sha256(picture(number)).hexdigest(): colour_of(picture(number)) for number in range(40)}
-
-
-@cache
-def colour_of(data: bytes) -> Colour:
-    return Image.open(io.BytesIO(data)).convert("RGB").getpixel((1, 1))  # type: ignore[return-value]
-
-
-class Clock(SimpleNamespace):
-    """Time that passes only when all wait."""
-
-    def __init__(self) -> None:
-        super().__init__(now=1_000_000.0)
-
-    def time(self) -> float:
-        return self.now
-
-    monotonic = time
-
-    def sleep(self, seconds: float) -> None:
-        if (parent := getcurrent().parent) is not None:
-            parent.switch(SLEEP)
-        else:
-            self.now += seconds
-
-
-class Stepped(MemoryStore):
-    """One process's way to the store that all share; each call waits for its turn."""
-
-    def __init__(self, schedule: Schedule, fault: Trouble) -> None:
-        super().__init__()
-        self._objects = schedule.objects
-        self._schedule = schedule
-        self._fault = fault
-        self._is_dead = False
-
-    def _call(self, name: str, key: str, do: Callable[[], Any]) -> Any:
-        wait_for_turn(name, kind_of(key))
-        fault = "killed" if self._is_dead else self._fault(name, key)
-        if fault == "killed":
-            self._is_dead = True
-            raise Killed
-        if fault == "failed":
-            raise StoreUnavailable(f"{name} {key} failed")
-        result = do()
-        try:
-            self._schedule.notice(name, key)
-        except AssertionError as error:  # It would become an error of ours on its way.
-            self._schedule.broken.append(f"after {name} {key}: {error}")
-        if fault == "lost":
-            raise StoreUnavailable(f"the answer to {name} {key} was lost")
-        return result
-
-    def put(self, key: str, data: bytes, content_type: str, **options: Any) -> bool:
-        return self._call("put", key, lambda: MemoryStore.put(self, key, data, content_type, **options))
-
-    def get(self, key: str, limit: int) -> bytes:
-        return self._call("get", key, lambda: MemoryStore.get(self, key, limit))
-
-    def exists(self, key: str) -> bool:
-        return self._call("exists", key, lambda: MemoryStore.exists(self, key))
-
-    def delete(self, key: str) -> None:
-        self._call("delete", key, lambda: MemoryStore.delete(self, key))
-
-    def list(self, folder: str) -> Iterator[str]:
-        names = sorted(self._call("list", folder, lambda: MemoryStore.list(self, folder)))
-        return iter(self._schedule.random.sample(names, len(names)))
-
-
-def wait_for_turn(name: str, kind: str) -> None:
-    if (parent := getcurrent().parent) is not None:
-        parent.switch((name, kind))
-
-
-def kind_of(key: str) -> str:
-    """Of an object: what the image is, or a record of a version, and so on."""
-    found = Key.parse(key)
-    return "current" if key == RECORD else "own" if found and found.kind == "record" else found.kind if found else ""
-
-
-class Files(Dictionary):
-    """The source of all processes; each look at it waits for its turn."""
-
-    def _seen(self, name: str, first: int) -> Seen | None:
-        wait_for_turn("look", "file")
-        return super()._seen(name, first)
-
-
-class Mailbox(Taking):
-    """A queue that keeps messages for whoever does the next job."""
-
-    def __init__(self, messages: list[tuple[str, dict[str, Any]]]) -> None:
-        self._messages = messages
-
-    def send(self, actor: str, message: dict[str, Any]) -> bool:
-        self._messages.append((actor, message))
-        return True
+from lazycrop.model.records import Pointer, Record, Tombstone, read
 
 
 @dataclass(repr=False)
@@ -367,41 +244,3 @@ class Schedule:
         except (LazyCropError, Killed):
             self.messages.append(job)  # It is given out again.
             raise
-
-
-def open_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Time, and pictures that cost nothing: each is made once, on the thread of whoever needs it."""
-    clock = Clock()
-    for module in ("claims", "contents", "purging"):
-        monkeypatch.setattr(f"lazycrop.library.{module}.time", clock, raising=False)
-    monkeypatch.setattr("lazycrop.build.open_store", lambda settings: Guarded(settings.store, settings, threads=0))
-    monkeypatch.setattr(
-        "lazycrop.sources.places.Guard", lambda *names, threads, **rest: Guard(*names, threads=0, **rest)
-    )
-    monkeypatch.setattr(versions, "prepare", once(versions.prepare))
-    monkeypatch.setattr(adopting, "prepare_without_origin", once(adopting.prepare_without_origin))
-    monkeypatch.setattr(versions, "mezzanines", lambda data, *_: ((Mezzanine(4, 4, 3, "png", len(data)), data),))
-    monkeypatch.setattr(versions, "lacks_mezzanines", lambda record, ingest: not record.mezzanines)
-    sizes, size = {}, Renders.size
-
-    def size_once(self: Renders, derivative: object, record: object, data: bytes, wait: float) -> bytes:
-        if data not in sizes:
-            sizes[data] = size(self, derivative, record, data, wait)  # type: ignore[arg-type]
-        return sizes[data]
-
-    monkeypatch.setattr(Renders, "size", size_once)
-    monkeypatch.setattr(Fault, "tell", lambda *of, **how: None)
-    monkeypatch.setattr(Renders, "run", lambda self, do, wait: do())
-    return clock
-
-
-def once(make: Callable[..., Any]) -> Callable[..., Any]:
-    """What is made of some bytes, made once."""
-    made: dict[bytes, Any] = {}
-
-    def make_once(data: bytes, *rest: Any, **options: Any) -> Any:
-        if data not in made:
-            made[data] = make(data, *rest, **options)
-        return made[data]
-
-    return make_once

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from checks import check
 from scenes import Scene, run
-from schedules import open_clock
+from world import open_clock
 
 SCHEDULES = int(os.environ.get("TEST_FENCES", "300"))
 GOOD = 12  # Schedules of each scene that go well with all fences.
@@ -233,6 +233,54 @@ FENCES = {
         "if not self._origins.exists(derivative.image_id, version, private):",
         "if True:",
         Scene("store request job_again store", "job, request", trouble="none"),
+    ),
+    "adoption waits for who came before": (
+        "versions",
+        "            self._claims.wait(claim)\n            what_is = self._records",
+        "            what_is = self._records",
+        Scene("", "*adopt, adopt", "put current", "none"),
+    ),
+    "a file is adopted once": (
+        "versions",
+        'if what_is.validator in ("", provenance.validator):',
+        "if False:",
+        Scene("", "adopt, adopt", trouble="none"),
+    ),
+    "what is adopted anew stays private": (
+        "versions",
+        "                provenance = replace(provenance, private=what_is.private)\n",
+        "",
+        Scene("adopt", "*change adopt, set_private", "look file 2", "none"),
+    ),
+    "a touch waits for who came before": (
+        "versions",
+        "            self._claims.wait(claim)\n            current = self._records.read_now(record.image_id)",
+        "            current = self._records.read_now(record.image_id)",
+        Scene("adopt", "*purge, touch adopt", "put current", "none"),
+    ),
+    "a touch is of what is still current": (
+        "versions",
+        "if current is None or current.tag != record.tag:\n                return current",
+        "current = current or record",
+        Scene("adopt change adopt", "*touch adopt, purge", "put claim", "none"),
+    ),
+    "versions that are not kept go": (
+        "purging",
+        "if number <= claim.number - self._keep_versions}",
+        "if False}",
+        Scene("store store", "store, request", trouble="none", keep=1),
+    ),
+    "versions that are kept stay": (
+        "purging",
+        "if number <= claim.number - self._keep_versions}",
+        "if number < claim.number}",
+        Scene("store store", "store, request", trouble="none", keep=2),
+    ),
+    "what is not kept, but not done, stays": (
+        "purging",
+        "sorted(former - self._claims.left(claim).late)",
+        "sorted(former)",
+        Scene("store", "*store, store", "put own", "late", keep=1),
     ),
 }
 

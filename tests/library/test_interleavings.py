@@ -11,7 +11,7 @@ import os
 import pytest
 from checks import check
 from scenes import run
-from schedules import open_clock
+from world import open_clock
 
 SCHEDULES = int(os.environ.get("TEST_SCHEDULES", "1500"))
 
