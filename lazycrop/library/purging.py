@@ -81,9 +81,16 @@ class Purging:
             if left.late:  # They may put something lower over it, and have to find that the number was used.
                 self._current.put(keys.record(image_id, last), stone)
                 self._current.settle(stone)
-            if forget and self._contents.numbers(image_id) == {claim.number}:
+            if forget and self._is_alone(image_id, claim):
                 self._store.delete(keys.record(image_id))
         return objects
+
+    def _is_alone(self, image_id: str, claim: Claim) -> bool:
+        """Is nothing left of an image but this claim? (SeaweedFS lists the folder of a version that is empty.)"""
+        return all(
+            number == claim.number or (name.endswith("/") and not self._contents.objects(image_id, number))
+            for name, number in self._contents.found(image_id).items()
+        )
 
     def _forget(self, image_id: str) -> None:
         """It is not there from now on; but what a source may have is looked for at the next request."""

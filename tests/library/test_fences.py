@@ -122,7 +122,7 @@ FENCES = {
     ),
     "a purge that forgets sees who comes after": (
         "purging",
-        "if forget and self._contents.numbers(image_id) == {claim.number}:",
+        "if forget and self._is_alone(image_id, claim):",
         "if forget:",
         Scene("store", "*forget, store", "delete origin", "late"),
     ),
