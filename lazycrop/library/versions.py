@@ -157,7 +157,8 @@ class Versions:
             self._claims.wait(claim)
             what_is = self._records.what_is(image_id)
             if isinstance(what_is, Record):
-                if what_is.validator in ("", provenance.validator):
+                same = what_is.validator == provenance.validator or what_is.made_from == provenance.sha256
+                if same or not what_is.is_adopted:  # The same file with another validator is found by the next look.
                     return self._records.with_url(what_is)
                 provenance = replace(provenance, private=what_is.private)
             elif what_is is not None and what_is.private:

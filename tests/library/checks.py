@@ -75,6 +75,8 @@ def check_stored(schedule: Schedule) -> None:
         last = max(lasting, key=lambda record: record.version)
         assert isinstance(what_is, Record), f"{last.version} was stored after the last purge, and is gone"
         assert what_is.version >= last.version, f"{last.version} was stored, and is not current"
+        is_stored = any(not record.is_adopted for record in lasting) and schedule.trouble in ("none", "put", "kill")
+        assert not (is_stored and what_is.is_adopted), f"{what_is.version} is of a file, though one was stored"
         has_all = schedule.trouble in ("none", "put") and not schedule.dead and schedule.files is None
         if has_all and colours()[what_is.made_from] not in schedule.refused:
             later = {record.made_from for record, _, _ in schedule.stored if record.version >= last.version}

@@ -242,9 +242,21 @@ FENCES = {
     ),
     "a file is adopted once": (
         "versions",
-        'if what_is.validator in ("", provenance.validator):',
-        "if False:",
+        "if same or not what_is.is_adopted:",
+        "if not what_is.is_adopted:",
         Scene("", "adopt, adopt", trouble="none"),
+    ),
+    "a file that is touched is adopted once": (
+        "versions",
+        " or what_is.made_from == provenance.sha256",
+        "",
+        Scene("", "adopt, *touch adopt", "look file", "none"),
+    ),
+    "what was stored is not adopted": (
+        "versions",
+        "if same or not what_is.is_adopted:",
+        "if same:",
+        Scene("", "store, *adopt", "put claim", "none"),
     ),
     "what is adopted anew stays private": (
         "versions",
