@@ -34,7 +34,8 @@ the next store or purge after that sweeps it.
 A process that is *late*, so slow between two of its calls that others have not waited for it, may put ``image.json``
 over something of theirs. So whoever puts it looks again, finds the higher number by its own record, and puts that; a
 purge leaves its tombstone there as well when somebody is late. Who finds a tombstone deletes what he has put. The rest
-of the risk: one who is late, does that, and is killed before he looks again. The next store or purge puts it right.
+of the risk: one who is late, does that, and is killed before he looks again; or two who are late at once, of whom a
+purge leaves something. The next store or purge puts it right.
 
 Where processes share a cache, a lease keeps stores and purges of one image one after the other before that; all of the
 above holds without it.
