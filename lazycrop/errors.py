@@ -69,12 +69,13 @@ class UnknownImage(NotFound):
 
 
 class OriginChanged(UnknownImage):
-    """The file that an adopted image was made from is not any more what it was. ``record``: of that image."""
+    """What an image was made from is gone, or another file by now. ``record``: of that image."""
 
     code = "origin-changed"
 
     def __init__(self, record: Any) -> None:
-        super().__init__(f"The file that version {record.version} of {record.image_id!r} was made from has changed.")
+        what = f"version {record.version} of {record.image_id!r}"
+        super().__init__(f"The file that {what} was made from is gone, or has changed.")
         self.record = record
 
 

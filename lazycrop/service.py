@@ -178,7 +178,7 @@ class Service:
             opened = self._store.open(key)
         except MissingObject:
             if derivative.size is None and not case.found.record.at_source:
-                raise self._records.lost(case.found.record) from None
+                raise OriginChanged(case.found.record) from None
             return None
         return answers.picture(opened.file, opened.length, derivative.format, case.freshness, outcome)
 

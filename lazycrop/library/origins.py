@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lazycrop.errors import BrokenImage, MissingObject, OriginChanged, UnknownImage
+from lazycrop.errors import BrokenImage, MissingObject, OriginChanged
 from lazycrop.model import keys, urls
 from lazycrop.model.records import Record, now
 from lazycrop.model.sizes import Size
@@ -71,15 +71,15 @@ class Origins:
     def read(self, record: Record) -> bytes:
         """The bytes of the origin, or of the source's file that it would be made from. Blocks.
 
-        Raises :class:`~lazycrop.errors.UnknownImage` when they are gone, :class:`~lazycrop.errors.OriginChanged` when
-        they are others, StoreUnavailable and SourceUnavailable.
+        Raises :class:`~lazycrop.errors.OriginChanged` when they are gone or others, StoreUnavailable and
+        SourceUnavailable.
         """
         if record.at_source:
             return self._read_source(record).data
         try:
             return self._store.get(record.origin_key, limit=2 * record.length)
         except MissingObject:
-            raise UnknownImage(f"The origin of {record.image_id!r} is gone; store the image again.") from None
+            raise OriginChanged(record) from None
 
     def _read_source(self, record: Record) -> Seen:
         place = self.place(record.image_id)

@@ -144,6 +144,11 @@ class Purging:
             self._store.delete(key)
         return len(found)
 
+    def delete_if_public(self, image_id: str, version: int) -> None:
+        """Delete a version any of whose objects is not below what is private."""
+        if not all(key.startswith(keys.PRIVATE) for key in self._contents.objects(image_id, version)):
+            self.delete_version(image_id, version)
+
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
             try:

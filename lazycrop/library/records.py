@@ -166,6 +166,8 @@ class Records:
         What the store says counts more than ``record``: another process may have adopted it meanwhile.
         """
         following = what_is = self.what_is(record.image_id)
+        if isinstance(what_is, Record) and what_is.tag == record.tag and not record.at_source:
+            raise self.lost(record)
         if not isinstance(what_is, Record) or what_is.tag == record.tag:
             version = what_is.version + 1 if what_is else 1
             following = self._origins.discover(record.image_id, version, record.private)

@@ -139,6 +139,9 @@ class Versions:
             if former is None:
                 raise UnknownImage(f"There is no image {image_id!r}.")
             if former.private == private:
+                if private:  # A try that was killed may have left former versions where anybody can read them.
+                    for number in claim.found - left.late - {former.version}:
+                        self._purging.delete_if_public(image_id, number)
                 return self._records.with_url(former)
             prepared = self._read(former)
             provenance = Provenance(former.source, former.made_from, former.length, former.validator, private)

@@ -17,6 +17,7 @@ from conftest import Base
 from doubles import Taking
 from lazycrop import ConfigurationError, Helpers, LazyCrop, Request
 from lazycrop.caches import ProcessCache
+from lazycrop.errors import StoreUnavailable
 from lazycrop.http.answers import Answer
 from lazycrop.stores import MemoryStore
 from servers import S3, photo
@@ -137,6 +138,28 @@ def test_an_image_is_private_and_public_again_and_nothing_moves_into_the_open_be
     assert not [key for key in store._objects if key.startswith("-private/")]
     assert ask(images, f"/cat/{SIZE}.jpg").status == 200
     assert images.set_private("cat", False) == images.record("cat")
+
+
+class Once(MemoryStore):
+    """Its first delete of an origin fails."""
+
+    has_failed = False
+
+    def delete(self, key: str) -> None:
+        if "/origin." in key and not self.has_failed:
+            self.has_failed = True
+            raise StoreUnavailable("no answer")
+        super().delete(key)
+
+
+def test_what_was_made_private_half_is_private_when_it_is_asked_for_again(make: Make) -> None:
+    images = make(store=Once("https://cdn.example.com/"))
+    images.store_origin("cat", photo("Fossa"))
+    with pytest.raises(StoreUnavailable):
+        images.set_private("cat", True)
+    assert images.set_private("cat", True).private
+    assert [key for key in images.store.list("cat/") if not key.endswith("image.json")] == ["cat/v2/"]
+    assert [*images.store.list("cat/v2/")] == ["cat/v2/image.json"]
 
 
 def test_all_images_are_private_where_the_settings_say_so(make: Make) -> None:
