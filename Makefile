@@ -12,14 +12,18 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=lo
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: demo test quick lint bench docs drawing help clean
+.PHONY: demo test coverage quick lint bench docs drawing help clean
 .SECONDEXPANSION:
 .PRECIOUS: %.stamp %/bin/python
 
 demo: .venv/cli.stamp ## start the demo: a page whose pictures take any size you ask for
 	$(BIN)/lazycrop demo
 
-test: .venv/test.stamp ## run every test, on real servers, with branch coverage
+test: .venv/test.stamp ## run every test, on real servers
+	$(BIN)/python tests/servers.py
+	$(PYTEST)
+
+coverage: .venv/test.stamp ## the same, with branch coverage
 	$(BIN)/python tests/servers.py
 	$(PYTEST) --cov
 
