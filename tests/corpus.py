@@ -261,11 +261,12 @@ def jpeg_lossless(pixels: np.ndarray) -> bytes:
     height, width, channels = pixels.shape
     before = np.empty(pixels.shape, int)  # each sample is predicted by the one to its left, the first by that above
     before[:, 1:], before[1:, 0], before[0, 0] = pixels[:, :-1], pixels[:-1, 0], 128
-    bits = ""
+    codes = []
     for difference in (pixels.astype(int) - before).ravel().tolist():
         category = abs(difference).bit_length()
         low = difference if difference >= 0 else difference + (1 << category) - 1
-        bits += f"{category:05b}" + (f"{low:0{category}b}" if category else "")
+        codes.append(f"{category:05b}" + (f"{low:0{category}b}" if category else ""))
+    bits = "".join(codes)
     bits += "1" * (-len(bits) % 8)
     scan = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
     names = b"RGB" if channels == 3 else b"\1"
