@@ -229,6 +229,10 @@ class Versions:
             current = self._records.read_now(image_id)
             if current is not None and current.tag == record.tag:
                 self._remember(record, self._current.settle(record))
+                if not self._store.exists(record.origin_key):  # as below; of the first version nothing else says so
+                    stone = Tombstone(image_id=image_id, version=version, purged_at=now(), private=record.private)
+                    self._current.settle(stone)
+                    self._state.forget(image_id)
             elif not self._store.exists(record.origin_key):  # purged since, by somebody who did not wait any more
                 self._purging.delete_version(image_id, version)
             elif version > 1:
