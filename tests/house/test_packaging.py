@@ -19,7 +19,8 @@ from trove_classifiers import classifiers
 from servers import ROOT, photo
 
 BUILT = shutil.ignore_patterns(
-    ".git", ".venv*", ".bench", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist"
+    *(".git", ".venv*", ".bench", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist"),
+    ".coverage*",  # Each process that is measured writes one, and takes it away.
 )
 
 # The first use that the README shows, less the URL.
