@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lazycrop.concurrency.forks import renew
 from lazycrop.concurrency.memory import Memory
@@ -68,14 +68,18 @@ class Renders:
         """What makes the derivative; without a size it is the origin of a file that is at its source."""
         if derivative.size is None:
             return partial(upright, source, self._limits, self.memory.use)
-        size, format, focal, dimensions = (
+        rendered = partial(
+            render,
+            source,
             derivative.size,
             derivative.format,
-            record.focal,
-            (record.width, record.height),
+            self._recipe,
+            self._limits,
+            focal=record.focal,
+            dimensions=(record.width, record.height),
+            reserve=self.memory.use,
         )
-        options: dict[str, Any] = {"focal": focal, "dimensions": dimensions, "reserve": self.memory.use}
-        return lambda: render(source, size, format, self._recipe, self._limits, **options).data
+        return lambda: rendered().data
 
     def run(self, do: Callable[[], T], wait: float) -> T:
         """What ``do()`` returns, made in one of the slots. Blocks ``wait`` seconds at most until one is free."""
