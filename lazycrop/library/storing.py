@@ -58,6 +58,8 @@ class Storing:
 
     def _adopted(self, derivative: Derivative) -> Record | None:
         """The record of a file of a source that was asked for as an image for the first time."""
+        if self._origins.place(derivative.image_id) is None:
+            return None
         record = self._adopting.adopt(derivative.image_id)
         return record if record is not None and record.version == derivative.version else None
 
