@@ -28,9 +28,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Stored(Event):
-    """An image was stored (``key`` is its origin's), or a size of one."""
+    """An image was stored (``key`` is its origin's), or a size of one. ``late``: the worker was, and stored it as
+    it was answered although it could have fewer bytes.
+    """
 
     length: int = 0
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,11 @@ class Replaced(Stored):
 
 @dataclass(frozen=True, slots=True)
 class Rendered(Event):
-    """A size was made. ``seconds``: from its first byte read to its last byte encoded."""
+    """A stage of a size was made. ``seconds``: from its first byte read to its last byte encoded."""
 
     length: int = 0
     seconds: float = 0.0
+    stage: int = 1
 
 
 @dataclass(frozen=True, slots=True)

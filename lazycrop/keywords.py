@@ -183,6 +183,10 @@ class Settings(TypedDict, total=False):
     broker_rest_seconds: float
     """How long a broker that failed is left alone."""
 
+    backlog_seconds: int
+    """How long a size that somebody asks for may wait for a worker that encodes it small; after that it is stored as it
+    was answered."""
+
     worker_threads: int
     """Threads of the embedded worker."""
 
@@ -192,6 +196,12 @@ class Settings(TypedDict, total=False):
     effort: Mapping[str, int]
     """Time spent for fewer bytes: jpg 0 or 1 (progressive), png 0 to 9, webp 0 to 6, avif 0 to 10; those not named keep
     their default: ``jpg=0,png=3,webp=1,avif=1``."""
+
+    store_effort: Mapping[str, int]
+    """The same for what the worker stores, which nobody waits for: ``jpg=1,png=9,webp=5,avif=4``."""
+
+    stages: int
+    """2: a size is answered by ``effort``, and stored by ``store_effort``; 1: it is stored as it was answered."""
 
     jpeg_subsampling: str
     """Colour resolution of JPEG: ``4:2:0``, or ``4:4:4`` for sharp coloured edges."""

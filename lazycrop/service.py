@@ -44,10 +44,14 @@ _CHANGES = 3  # of a source's file that one request follows
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A request, what is known of the picture that it asks for, and what its answer will say of itself."""
+    """A request, what is known of the picture that it asks for, and what its answer will say of itself.
+
+    ``soon_other``: the answer will soon be another picture, or in another format.
+    """
 
     request: Request
     found: Found
+    soon_other: bool
     freshness: Freshness
     outcome: Outcome
 
@@ -146,23 +150,26 @@ class Service:
         expires = asked.expires_at if asked.signature is not None else None
         varies = derivative.format == AUTO and derivative.size is not None  # An origin has its own format only.
         versioned = derivative.version is not None
+        # The file may be another one when the version is stored; from then on it has one content for ever.
+        soon_other = not is_last or (versioned and record.is_provisional)
         freshness = Freshness(
             etag=found.etag,
             modified=record.modified,
             versioned=versioned,
             max_age=self._config.answers.max_age,
             varies=varies,
-            # The file may be another one when the version is stored; from then on it has one content for ever.
-            brief=not is_last or (versioned and record.is_provisional),
+            brief=soon_other or found.is_first,
             private=record.private,
             expires=expires,
         )
         outcome = Outcome(shared=not varies, fresh_until=found.fresh_until, expires=expires)
-        return _Case(request, found, freshness, outcome)
+        return _Case(request, found, soon_other, freshness, outcome)
 
     def _unchanged(self, case: _Case) -> Answer | None:
-        request, freshness = case.request, case.freshness
-        if is_unchanged(freshness.etag, freshness.modified, request.if_none_match, request.if_modified_since):
+        request, freshness, found = case.request, case.freshness, case.found
+        if found.is_first and found.hot is None:  # The last stage may be stored; who asks again is to get that.
+            return None
+        if is_unchanged(freshness.etag, freshness.dated, request.if_none_match, request.if_modified_since):
             return answers.not_modified(freshness, case.status("hit; detail=not-modified"))
         return None
 
@@ -222,24 +229,25 @@ class Service:
         if case.request.method != "HEAD":
             return None
         derivative = case.found.derivative
-        if self._store.exists(case.found.key) and (stored := self._stored(self._known_stored(case))) is not None:
+        if self._store.exists(case.found.key) and (stored := self._stored_after_all(case)) is not None:
             return stored
         return answers.picture(b"", None, derivative.format, case.freshness, case.status("fwd=miss"))
 
     def _made(self, case: _Case) -> Answer:
         made = self._maker.make(case.found)
         if made.data is None:
-            stored = self._stored(self._known_stored(case))
+            stored = self._stored_after_all(case)
             if stored is None:
                 raise StoreUnavailable("The stored picture vanished while it was read; ask again.")
             return stored
         outcome = case.status("fwd=miss; collapsed" if made.collapsed else "fwd=miss; detail=rendered")
         return answers.picture(made.data, len(made.data), case.found.derivative.format, case.freshness, outcome)
 
-    def _known_stored(self, case: _Case) -> _Case:
-        """The case once it turned out that the picture is in the store, made by whatever settings there were."""
+    def _stored_after_all(self, case: _Case) -> Answer | None:
+        """The answer once it turned out that the picture is in the store, made by whatever settings there were."""
         found = self._records.as_stored(case.found)
-        return replace(case, found=found, freshness=replace(case.freshness, etag=found.etag))
+        case = replace(case, found=found, freshness=replace(case.freshness, etag=found.etag, brief=case.soon_other))
+        return self._unchanged(case) or self._stored(case)
 
     def _answer_or_follow(self, request: Request) -> Answer:
         """The answer; where a source's file turned out to be another one than that of the record, by that one."""

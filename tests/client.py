@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 
 class Unredirected(urllib.request.HTTPRedirectHandler):
@@ -37,6 +37,15 @@ def get(url: str, **headers: str) -> Reply:
     except urllib.error.HTTPError as error:
         with error:
             return Reply(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
+
+
+def alike(one: bytes, other: bytes) -> bool:
+    """Do two files show one picture, as two encodings of it do?"""
+    with Image.open(io.BytesIO(one)) as first, Image.open(io.BytesIO(other)) as second:
+        if (first.format, first.size) != (second.format, second.size):
+            return False
+        difference = ImageChops.difference(first.convert("RGBA"), second.convert("RGBA"))
+    return max(ImageStat.Stat(difference).rms) < 8
 
 
 def pixels(data: bytes) -> tuple[int, int]:

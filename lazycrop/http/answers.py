@@ -23,7 +23,7 @@ _SECURITY = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; sandbox"),
 )
-# Until the small format is stored, so that its readers come back for it.
+# Until the small format or the last stage is stored, so that readers come back for it.
 _SOON = 60
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 STATUS_LINES = {status: f"{status} {reason}" for status, reason in _REASONS.items()}
@@ -127,9 +127,9 @@ class Answer:
 class Freshness:
     """What every cacheable answer of one URL says of itself.
 
-    ``etag``: quoted. ``varies``: the format was chosen by Accept. ``brief``: the answer will soon be another one.
-    ``private``: no cache that others use may keep it. ``expires``: when the URL does, in Unix time; nobody is to keep
-    the answer for longer.
+    ``etag``: quoted. ``varies``: the format was chosen by Accept. ``brief``: the answer will soon be another one,
+    and has no date by which one could be taken for the other. ``private``: no cache that others use may keep it.
+    ``expires``: when the URL does, in Unix time; nobody is to keep the answer for longer.
     """
 
     etag: str
@@ -142,13 +142,15 @@ class Freshness:
     expires: int | None = None
 
     @property
+    def dated(self) -> datetime | None:
+        """Its Last-Modified, if it has one."""
+        return None if self.brief else self.modified
+
+    @property
     def _seconds(self) -> int:
         """How long the client may keep it."""
-        if self.brief:
-            return _SOON
-        if self.expires is not None:
-            return max(0, min(self.max_age, self.expires - int(time.time())))
-        return self.max_age
+        seconds = _SOON if self.brief else self.max_age
+        return seconds if self.expires is None else max(0, min(seconds, self.expires - int(time.time())))
 
     def headers(self) -> list[tuple[str, str]]:
         if self.private or self.expires is not None:
@@ -157,11 +159,9 @@ class Freshness:
             control = IMMUTABLE
         else:
             control = f"public, max-age={self._seconds}"
-        headers = [
-            ("Cache-Control", control),
-            ("ETag", self.etag),
-            ("Last-Modified", format_datetime(self.modified, usegmt=True)),
-        ]
+        headers = [("Cache-Control", control), ("ETag", self.etag)]
+        if self.dated is not None:
+            headers.append(("Last-Modified", format_datetime(self.dated, usegmt=True)))
         return [*headers, ("Vary", "Accept")] if self.varies else headers
 
 

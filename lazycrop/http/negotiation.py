@@ -23,10 +23,14 @@ def named_formats(accept: str | None, formats: Sequence[str]) -> list[str]:
     return sorted(named, key=lambda format: -quality[CONTENT_TYPES[format]])
 
 
-def is_unchanged(etag: str, modified: datetime, if_none_match: str | None, if_modified_since: str | None) -> bool:
+def is_unchanged(
+    etag: str, modified: datetime | None, if_none_match: str | None, if_modified_since: str | None
+) -> bool:
     """May a GET be answered with 304? (RFC 9110, 13.2.2: the date counts only where no tag is sent.)
 
-    ``etag``: quoted. ``modified``: whole seconds, with a zone.
+    ``etag``: quoted. ``modified``: whole seconds, with a zone; None where no date says which bytes are meant. Only
+    the very date counts that was sent with them: some clients send the time of their answer, and that may have had
+    other bytes.
     """
     if if_none_match is not None:
         return etag.strip('"') in ETagMatcher.parse(if_none_match, strong=False)
@@ -34,4 +38,4 @@ def is_unchanged(etag: str, modified: datetime, if_none_match: str | None, if_mo
         since = parse_date(if_modified_since)
     except (ValueError, OverflowError):  # A year that no calendar has.
         return False
-    return since is not None and modified <= since
+    return since is not None and modified == since

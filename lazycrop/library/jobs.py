@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from lazycrop.concurrency.faults import Fault
@@ -18,9 +19,11 @@ STORE = "store"
 MEZZANINES = "mezzanines"
 """The name of the actor that makes the mezzanines of an image that was stored without."""
 
-
 LOOK = "look"
 """The name of the actor that looks whether a source's file is still what its image was made from."""
+
+SINCE = "since"
+"""What a message says where visitors ask for what it names: since when, in Unix time."""
 
 
 class Jobs:
@@ -52,10 +55,14 @@ class Jobs:
             self._failed(error)
             return False
 
-    def send(self, actor: str, derivative: Derivative) -> bool:
-        """Ask an actor to work on ``derivative``; False when the broker does not take it. Raises nothing."""
+    def send(self, actor: str, derivative: Derivative, *, soon: bool = False) -> bool:
+        """Ask an actor to work on ``derivative``; False when the broker does not take it. Raises nothing.
+
+        ``soon``: visitors ask for it; the message says since when.
+        """
+        message = derivative.to_message() | ({SINCE: int(time.time())} if soon else {})
         try:
-            taken = self.queue.send(actor, derivative.to_message())
+            taken = self.queue.send(actor, message)
         except Exception as error:  # as above
             self._failed(error)
             return False

@@ -12,6 +12,7 @@ from lazycrop.concurrency.timing import measure
 from lazycrop.library.common import Common
 from lazycrop.library.jobs import LOOK, MEZZANINES, STORE, Jobs
 from lazycrop.library.records import Found
+from lazycrop.library.stages import Stage
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
 from lazycrop.pictures.ingest import lacks_mezzanines
@@ -57,7 +58,7 @@ class Maker:
     def order(self, found: Found) -> None:
         """Have a derivative made and stored without waiting for it."""
         with self._state.lease(found.record.image_id, self._name(found)) as lease:
-            if lease.ours and self._jobs.send(STORE, found.derivative):
+            if lease.ours and self._jobs.send(STORE, found.derivative, soon=True):
                 lease.keep()
 
     def store_hot(self, found: Found, data: bytes) -> None:
@@ -134,13 +135,13 @@ class Maker:
             if self._store.exists(found.key):
                 return None
             data = source()
-        return self._renders.size(derivative, record, data, left(self._config.render_wait_seconds))
+        return self._renders.size(derivative, record, data, Stage.FIRST, left(self._config.render_wait_seconds))
 
     def _handed_over(self, found: Found, data: bytes) -> bool:
         """Keep the bytes hot and have them stored; False where no broker takes the job."""
         derivative, tag = found.derivative, found.record.tag
         self._state.keep_hot(derivative, tag, data, queued=True)
-        if self._jobs.send(STORE, derivative):
+        if self._jobs.send(STORE, derivative, soon=True):
             return True
         self._state.keep_hot(derivative, tag, data, queued=False)
         return False

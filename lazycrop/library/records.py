@@ -7,9 +7,7 @@ There are three ways to ask, and each says how old its answer may be: :meth:`Rec
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -17,6 +15,7 @@ from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.errors import MissingObject, Overloaded, SourceUnavailable, StoreUnavailable, UnknownImage
 from lazycrop.library.origins import Origins
+from lazycrop.library.stages import Stage, Stages
 from lazycrop.library.state import Hot, Known, State
 from lazycrop.model import keys, records
 from lazycrop.model.derivatives import AUTO, Derivative
@@ -39,7 +38,7 @@ class Found:
 
     ``derivative``: with its version and format. ``fresh_until``: until when the record need not be asked for again, in
     Unix time. ``recipe``: the fingerprint of what its bytes are made by, or the stored ones were. ``stored``: it is
-    known to be in the store.
+    known to be in the store. ``is_first``: it is not, and what is stored will have other bytes than those that answer.
     """
 
     derivative: Derivative
@@ -47,6 +46,7 @@ class Found:
     fresh_until: float
     recipe: str
     stored: bool
+    is_first: bool
     hot: Hot | None
     quarantined: bool
 
@@ -71,14 +71,12 @@ _Recent = dict[tuple[str, int | None], tuple[Record, float]]
 class Records:
     """The records of the images of one store."""
 
-    def __init__(
-        self, store: Store, state: State, origins: Origins, recipes: Mapping[str, str], record_seconds: int
-    ) -> None:
+    def __init__(self, store: Store, state: State, origins: Origins, stages: Stages, record_seconds: int) -> None:
         self._store = store
         self._state = state
         self._origins = origins
-        self._recipes = recipes
-        self.recipe = hashlib.sha256("".join(recipes.values()).encode()).hexdigest()[:16]
+        self._stages = stages
+        self.recipe = stages.fingerprint_of_all
         self._record_seconds = record_seconds
         self._flights: SingleFlight[Record] = SingleFlight()  # looks at the store, and at sources
         # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
@@ -231,27 +229,32 @@ class Records:
         self._seen[record.image_id] = (record.version, record.format)
 
     def _found(self, derivative: Derivative, record: Record, fresh_until: float, known: Known) -> Found:
-        recipe, stored_by = self._recipes[derivative.format], known.stored_by(record)
+        stored_by = known.stored_by(record)
         return Found(
             derivative=derivative,
             record=record,
             fresh_until=fresh_until,
-            recipe=recipe if stored_by is None else stored_by,
+            recipe=self._stages.fingerprint(derivative) if stored_by is None else stored_by,
             stored=stored_by is not None,
+            is_first=stored_by is None and self._stages.differ(derivative),
             hot=known.hot_of(record),
             quarantined=known.quarantines(record),
         )
 
     def as_stored(self, found: Found) -> Found:
         """The same once it turned out to be in the store."""
-        return replace(found, stored=True, recipe=self.recipe_of_stored(found.derivative, found.record))
+        recipe = self.recipe_of_stored(found.derivative, found.record)
+        return replace(found, stored=True, is_first=False, recipe=recipe)
 
     def recipe_of_stored(self, derivative: Derivative, record: Record) -> str:
         """By what an object was made that turned out to be in the store, for nobody wrote that down.
 
-        It was by today's settings where they are those of the day when the image was stored.
+        It was by today's settings where they are those of the day when the image was stored. (Where the worker was late
+        and stored the first stage, that is not so; but then no other bytes have this tag.)
         """
-        return self._recipes[derivative.format] if record.recipe == self.recipe else _UNKNOWN_RECIPE
+        is_known = record.recipe == self._stages.fingerprint_of_all
+        stage = Stage.LAST if self._stages.differ(derivative) else Stage.FIRST
+        return self._stages.fingerprint(derivative, stage) if is_known else _UNKNOWN_RECIPE
 
 
 # A request and its job read one record three times.

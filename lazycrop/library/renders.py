@@ -6,8 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
@@ -16,42 +15,65 @@ from lazycrop.concurrency.memory import Memory
 from lazycrop.concurrency.pool import Pool
 from lazycrop.errors import ImageError, ImageTooLarge, LazyCropError, Overloaded
 from lazycrop.events import Events, Failed, Rendered
+from lazycrop.library.stages import Stage, Stages
 from lazycrop.library.state import State
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
 from lazycrop.pictures.ingest import upright
 from lazycrop.pictures.render import render
-from lazycrop.pictures.settings import Limits, Recipe
+from lazycrop.pictures.settings import Limits
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Renders:
-    """The renders of one LazyCrop in this process. ``count``: at once; 0 is the number of CPUs."""
+class Bench:
+    """So many threads that work on pictures, for whom one waits so long and no longer."""
 
-    def __init__(self, state: State, events: Events, recipe: Recipe, limits: Limits, count: int) -> None:
-        self._state = state
-        self._events = events
-        self._recipe = recipe
-        self._limits = limits
-        self._count = count or os.cpu_count() or 1
-        self._pool = Pool("lazycrop-render", self._count)
-        self.memory = Memory(limits.pixel_memory)
+    def __init__(self, name: str, count: int) -> None:
+        self._count = count
+        self._pool = Pool(name, count)
+        self.close = self._pool.close
         renew(self)
 
     def after_fork(self) -> None:
         self._slots = threading.BoundedSemaphore(self._count)
 
-    def size(self, derivative: Derivative, record: Record, source: bytes, wait: float) -> bytes:
-        """The bytes of ``derivative``, made from ``source``. Blocks ``wait`` seconds at most for a slot.
+    def run(self, do: Callable[[], T], wait: float) -> T:
+        """What ``do()`` returns. Blocks ``wait`` seconds at most until a thread is free; else raises Overloaded."""
+        slots = self._slots
+        if not slots.acquire(timeout=wait):
+            raise Overloaded("All renders that this process does at once are taken; ask again in a moment.")
+        try:
+            return self._pool.submit(do).result()
+        finally:
+            slots.release()
+
+
+class Renders:
+    """The renders of one LazyCrop in this process. ``count``: at once, of each stage; 0 is the number of CPUs.
+
+    What the worker encodes takes longer, and none of the threads of those who wait for an answer.
+    """
+
+    def __init__(self, state: State, events: Events, stages: Stages, limits: Limits, count: int) -> None:
+        self._state = state
+        self._events = events
+        self._stages = stages
+        self._limits = limits
+        count = count or os.cpu_count() or 1
+        self._benches = {stage: Bench(f"lazycrop-render-{stage.name.lower()}", count) for stage in Stage}
+        self.memory = Memory(limits.pixel_memory)
+
+    def size(self, derivative: Derivative, record: Record, source: bytes, stage: Stage, wait: float) -> bytes:
+        """The bytes of a stage of ``derivative``, made from ``source``. Blocks ``wait`` seconds at most for a slot.
 
         A picture that cannot be made is counted, and is quarantined at the second time.
         Raises :class:`~lazycrop.errors.ImageError`, :class:`~lazycrop.errors.Overloaded`.
         """
         started = time.perf_counter()
         try:
-            data = self.run(self._work(derivative, record, source), wait)
+            data = self._benches[stage].run(self._work(derivative, record, source, stage), wait)
         except Exception as error:
             if _is_of_the_picture(error):
                 self._state.count_failure(derivative, record.tag)
@@ -60,11 +82,11 @@ class Renders:
             raise
         logger.info("rendered %r, %d bytes", derivative.key, len(data))
         seconds = time.perf_counter() - started
-        told = Rendered(record.image_id, record.version, derivative.key, length=len(data), seconds=seconds)
-        self._events.tell(told)
+        names = (record.image_id, record.version, derivative.key)
+        self._events.tell(Rendered(*names, length=len(data), seconds=seconds, stage=stage))
         return data
 
-    def _work(self, derivative: Derivative, record: Record, source: bytes) -> Callable[[], bytes]:
+    def _work(self, derivative: Derivative, record: Record, source: bytes, stage: Stage) -> Callable[[], bytes]:
         """What makes the derivative; without a size it is the origin of a file that is at its source."""
         if derivative.size is None:
             return partial(upright, source, self._limits, self.memory.use)
@@ -73,7 +95,7 @@ class Renders:
             source,
             derivative.size,
             derivative.format,
-            self._recipe,
+            self._stages.recipe(stage),
             self._limits,
             focal=record.focal,
             dimensions=(record.width, record.height),
@@ -82,22 +104,12 @@ class Renders:
         return lambda: rendered().data
 
     def run(self, do: Callable[[], T], wait: float) -> T:
-        """What ``do()`` returns, made in one of the slots. Blocks ``wait`` seconds at most until one is free."""
-        with self._slot(wait):
-            return self._pool.submit(do).result()
-
-    @contextmanager
-    def _slot(self, wait: float) -> Iterator[None]:
-        slots = self._slots
-        if not slots.acquire(timeout=wait):
-            raise Overloaded("All renders that this process does at once are taken; ask again in a moment.")
-        try:
-            yield
-        finally:
-            slots.release()
+        """What ``do()`` returns, which somebody waits for. Blocks ``wait`` seconds at most until a thread is free."""
+        return self._benches[Stage.FIRST].run(do, wait)
 
     def close(self) -> None:
-        self._pool.close()
+        for bench in self._benches.values():
+            bench.close()
 
 
 def _is_of_the_picture(error: Exception) -> bool:

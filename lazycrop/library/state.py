@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from lazycrop.caches.contract import CacheSettings
 from lazycrop.caches.sealed import Sealed
 from lazycrop.errors import BadRecord
+from lazycrop.library.stages import Stages
 from lazycrop.model import keys
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
@@ -82,15 +83,15 @@ class Lease:
 class State:
     """What lazycrop keeps in the cache.
 
-    ``recipes``: the fingerprint of the settings that decide the bytes of each format; hot bytes of another one, which
-    another process may have during a deployment, are another thing.
+    ``stages``: hot bytes are of the first one; those by another recipe, which another process may have during a
+    deployment, are another thing.
     """
 
-    def __init__(self, cache: Sealed, settings: CacheSettings, largest: int, recipes: Mapping[str, str]) -> None:
+    def __init__(self, cache: Sealed, settings: CacheSettings, largest: int, stages: Stages) -> None:
         self._cache = cache
         self._settings = settings
         self._largest = largest
-        self._recipes = recipes
+        self._stages = stages
 
     def look(self, derivative: Derivative, current: bool) -> Known:
         """All that is known, in one round trip.
@@ -164,7 +165,7 @@ class State:
 
     def making_name(self, derivative: Derivative, tag: str) -> str:
         """What the lease to make a derivative is called: who makes other bytes is no reason to wait."""
-        return f"{derivative.key} {tag} {self._recipes[derivative.format]}"
+        return f"{derivative.key} {tag} {self._stages.fingerprint(derivative)}"
 
     def count_failure(self, derivative: Derivative, tag: str) -> None:
         """An image could not be decoded; the second time in ``quarantine_seconds`` puts it into quarantine."""
@@ -178,7 +179,7 @@ class State:
         self._cache.close()
 
     def _hot_name(self, derivative: Derivative) -> str:
-        return f"hot {derivative.key} {self._recipes[derivative.format]}"
+        return f"hot {derivative.key} {self._stages.fingerprint(derivative)}"
 
 
 def _marker_name(derivative: Derivative) -> str:

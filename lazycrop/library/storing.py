@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
 from typing import Any
 
 from lazycrop.access.policy import Policy
@@ -11,7 +11,9 @@ from lazycrop.errors import BadRequest
 from lazycrop.events import Stored
 from lazycrop.library.adopting import Adopting
 from lazycrop.library.common import Common
+from lazycrop.library.jobs import SINCE
 from lazycrop.library.origins import put
+from lazycrop.library.stages import Stage, Stages
 from lazycrop.library.versions import Versions
 from lazycrop.model import keys
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
@@ -26,14 +28,21 @@ class Storing:
     """Stores derivatives."""
 
     def __init__(
-        self, common: Common, versions: Versions, adopting: Adopting, policy: Policy, recipes: Mapping[str, str]
+        self,
+        common: Common,
+        versions: Versions,
+        adopting: Adopting,
+        policy: Policy,
+        stages: Stages,
+        backlog_seconds: int,
     ) -> None:
         self._store, self._state, self._records = common.store, common.state, common.records
         self._origins, self._renders, self._events = common.origins, common.renders, common.events
         self._versions = versions
         self._adopting = adopting
         self._policy = policy
-        self._recipes = recipes
+        self._stages = stages
+        self._backlog_seconds = backlog_seconds
 
     def store(self, message: Any) -> None:
         """Store the derivative that a message names; an object that is there stays as it is.
@@ -48,7 +57,7 @@ class Storing:
         if record is None:  # Purged or replaced since it was asked for, perhaps after an earlier try had put it.
             self._clear(derivative)
             return
-        recipe = self._put(derivative, record)
+        recipe = self._put(derivative, record, self._stage(derivative, message))
         now = self._records.read_now(derivative.image_id, derivative.version)
         if now is None or now.tag != record.tag:
             self._store.delete(record.key_of(derivative))
@@ -68,17 +77,24 @@ class Storing:
         derivative = Derivative.from_message(message)
         self._versions.add_mezzanines(derivative.image_id, derivative.version or 1)
 
-    def _put(self, derivative: Derivative, record: Record) -> str:
+    def _stage(self, derivative: Derivative, message: Any) -> Stage:
+        """How far to encode it: as it was answered where that is all there is, or where the worker is late."""
+        since = message.get(SINCE)
+        is_late = isinstance(since, int | float) and time.time() > since + self._backlog_seconds
+        return Stage.LAST if self._stages.differ(derivative) and not is_late else Stage.FIRST
+
+    def _put(self, derivative: Derivative, record: Record, stage: Stage) -> str:
         """Put it unless it is there; returns the recipe of the object."""
-        hot = self._state.hot(derivative, record.tag)
+        hot = self._state.hot(derivative, record.tag) if stage == Stage.FIRST else None
         data = hot.data if hot else None
         key = record.key_of(derivative)
         if data is None and not self._store.exists(key):
-            data = self._rendered(derivative, record)
+            data = self._rendered(derivative, record, stage)
         if data is not None and put(self._store, record, key, data, CONTENT_TYPES[derivative.format], new=True):
             logger.info("stored %r, %d bytes", derivative.key, len(data))
-            self._events.tell(Stored(record.image_id, record.version, derivative.key, length=len(data)))
-            return self._recipes[derivative.format]
+            late = stage == Stage.FIRST and self._stages.differ(derivative)
+            self._events.tell(Stored(record.image_id, record.version, derivative.key, length=len(data), late=late))
+            return self._stages.fingerprint(derivative, stage)
         return self._records.recipe_of_stored(derivative, record)
 
     def _clear(self, derivative: Derivative) -> None:
@@ -89,6 +105,6 @@ class Storing:
                 size, format = derivative.size, derivative.format
                 self._store.delete(keys.derivative(derivative.image_id, version, size, format, private))
 
-    def _rendered(self, derivative: Derivative, record: Record) -> bytes:
+    def _rendered(self, derivative: Derivative, record: Record, stage: Stage) -> bytes:
         source = self._origins.begin_reading(record, derivative.size)()
-        return self._renders.size(derivative, record, source, _WAIT)
+        return self._renders.size(derivative, record, source, stage, _WAIT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +27,7 @@ QUALITY = MappingProxyType({"jpg": 80, "webp": 80, "avif": 60})
 # Measured on photographs of 800 x 600: WebP of effort 4 takes three times as long for the same bytes and 0.3 dB more,
 # AVIF of effort 2 up to five times as long for the same bytes and 0.2 dB more.
 EFFORT = MappingProxyType({"jpg": 0, "png": 3, "webp": 1, "avif": 1})
+STORE_EFFORT = MappingProxyType({"jpg": 1, "png": 9, "webp": 5, "avif": 4})
 MOST_EFFORT = {"jpg": 1, "png": 9, "webp": 6, "avif": 10}
 # The longest side that a file of the format can have, in pixels.
 LONGEST_SIDE = {"jpg": 65_500, "png": 65_535, "webp": 16_383, "avif": 65_535, "gif": 65_535}
@@ -47,6 +48,13 @@ class Recipe:
         "Time spent for fewer bytes: jpg 0 or 1 (progressive), png 0 to 9, webp 0 to 6, avif 0 to 10; "
         "those not named keep their default: `jpg=0,png=3,webp=1,avif=1`.",
     )
+    store_effort: Mapping[str, int] = option(
+        STORE_EFFORT,
+        "The same for what the worker stores, which nobody waits for: `jpg=1,png=9,webp=5,avif=4`.",
+    )
+    stages: int = option(
+        2, "2: a size is answered by `effort`, and stored by `store_effort`; 1: it is stored as it was answered."
+    )
     jpeg_subsampling: str = option("4:2:0", "Colour resolution of JPEG: `4:2:0`, or `4:4:4` for sharp coloured edges.")
     background: str = option("ffffff", "What shows through where a format has no transparency, as `rrggbb`.")
 
@@ -56,10 +64,18 @@ class Recipe:
         _check("effort", self.effort, EFFORT)
         for format, value in self.quality.items():
             _check(f"quality of {format}", [value], range(101))
-        for format, value in self.effort.items():
-            _check(f"effort of {format}", [value], range(MOST_EFFORT[format] + 1))
+        _check("store_effort", self.store_effort, STORE_EFFORT)
+        _check("stages", [self.stages], range(1, 3))
+        for name, efforts in (("effort", self.effort), ("store_effort", self.store_effort)):
+            for format, value in efforts.items():
+                _check(f"{name} of {format}", [value], range(MOST_EFFORT[format] + 1))
         if not re.fullmatch("[0-9a-f]{6}", self.background, re.ASCII):
             raise ConfigurationError(f"'background' is {self.background!r}; it is six hexadecimal digits, `rrggbb`.")
+
+    @property
+    def last(self) -> Recipe:
+        """The recipe of what is stored."""
+        return self if self.stages == 1 else replace(self, effort={**STORE_EFFORT, **self.store_effort})
 
     def quality_of(self, format: str) -> int:
         return {**QUALITY, **self.quality}.get(format, 0)

@@ -31,6 +31,11 @@ class QueueSettings:
     queue: str = option("lazycrop", "The queue's name; applications that share a broker need one each.")
     broker_seconds: float = option(0.5, "Longest wait for the broker to take a message.")
     broker_rest_seconds: float = option(30.0, "How long a broker that failed is left alone.")
+    backlog_seconds: int = option(
+        60,
+        "How long a size that somebody asks for may wait for a worker that encodes it small; after that it is stored "
+        "as it was answered.",
+    )
     worker_threads: int = option(2, "Threads of the embedded worker.", least=1)
 
     def __post_init__(self) -> None:

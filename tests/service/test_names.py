@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from client import alike
 from conftest import Base
 from lazycrop import BadImageId, Helpers, ImageApp, LazyCrop, Request
 from lazycrop.http.answers import Answer
@@ -96,10 +97,10 @@ def test_a_name_in_any_language_lives_as_any_other_does(given_store: dict[str, A
     assert location.endswith(f"/{quote(name)}/v2/{SIZE}.jpg")
     if location.startswith("http://127"):
         with urllib.request.urlopen(location, timeout=20) as answer:
-            assert answer.read() == missed.body
+            assert alike(answer.read(), missed.body)
     assert f"{name}/v2/{SIZE}.jpg" in {*images.store.list(f"{name}/v2/")}
     streaming = ask(make(given_store, answer="stream"), url)
-    assert (streaming.status, streaming.body) == (200, missed.body)
+    assert streaming.status == 200 and alike(streaming.body, missed.body)
     assert images.purge(name) >= 3
     assert objects(images.store) == [f"{name}/image.json"]
     images.purge(name, forget=True)
@@ -116,10 +117,10 @@ def test_a_private_image_with_such_a_name_is_presigned(given_store: dict[str, An
     missed, hit = ask(images, url), ask(images, url)
     location = hit.header("Location")
     if location is None:
-        assert hit.body == missed.body
+        assert alike(hit.body, missed.body)
     else:
         with urllib.request.urlopen(location, timeout=20) as answer:
-            assert answer.read() == missed.body
+            assert alike(answer.read(), missed.body)
     taken_apart = quote(unicodedata.normalize("NFD", name))
     assert ask(images, f"/img/{taken_apart}/{SIZE}.jpg?{query}").status < 400, "the same signature opens it"
 
