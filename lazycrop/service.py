@@ -167,11 +167,13 @@ class Service:
 
     def _unchanged(self, case: _Case) -> Answer | None:
         request, freshness, found = case.request, case.freshness, case.found
-        if found.is_first and found.hot is None:  # The last stage may be stored; who asks again is to get that.
+        if not is_unchanged(freshness.etag, freshness.dated, request.if_none_match, request.if_modified_since):
             return None
-        if is_unchanged(freshness.etag, freshness.dated, request.if_none_match, request.if_modified_since):
-            return answers.not_modified(freshness, case.status("hit; detail=not-modified"))
-        return None
+        if found.is_first and found.hot is None:  # The last stage may be stored, or nobody may have been asked for it.
+            if self._store.exists(found.key):
+                return self._stored_after_all(case)
+            self._maker.order(found)
+        return answers.not_modified(freshness, case.status("hit; detail=not-modified"))
 
     def _stored(self, case: _Case) -> Answer | None:
         """A redirect to the stored object, or the object itself; None where it is not there."""

@@ -56,8 +56,8 @@ class Maker:
         return made if led else replace(made, collapsed=True)
 
     def order(self, found: Found) -> None:
-        """Have a derivative made and stored without waiting for it."""
-        with self._state.lease(found.record.image_id, self._name(found)) as lease:
+        """Have a derivative made and stored without waiting for it, and without having others wait."""
+        with self._state.lease(found.record.image_id, f"order {self._name(found)}") as lease:
             if lease.ours and self._jobs.send(STORE, found.derivative, soon=True):
                 lease.keep()
 

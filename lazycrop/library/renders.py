@@ -6,7 +6,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -41,11 +42,16 @@ class Bench:
 
     def run(self, do: Callable[[], T], wait: float) -> T:
         """What ``do()`` returns. Blocks ``wait`` seconds at most until a thread is free; else raises Overloaded."""
+        with self.slot(wait):
+            return self._pool.submit(do).result()
+
+    @contextmanager
+    def slot(self, wait: float) -> Iterator[None]:
         slots = self._slots
         if not slots.acquire(timeout=wait):
             raise Overloaded("All renders that this process does at once are taken; ask again in a moment.")
         try:
-            return self._pool.submit(do).result()
+            yield
         finally:
             slots.release()
 
@@ -80,7 +86,8 @@ class Renders:
             code = error.code if isinstance(error, LazyCropError) else type(error).__name__
             self._events.tell(Failed(record.image_id, record.version, derivative.key, code=code))
             raise
-        logger.info("rendered %r, %d bytes", derivative.key, len(data))
+        if stage == Stage.FIRST:  # Of the last one it is said that it is stored.
+            logger.info("rendered %r, %d bytes", derivative.key, len(data))
         seconds = time.perf_counter() - started
         names = (record.image_id, record.version, derivative.key)
         self._events.tell(Rendered(*names, length=len(data), seconds=seconds, stage=stage))

@@ -75,14 +75,17 @@ def test_nobody_gets_anything_of_a_private_image_without_a_signature(
         signed = ask(images, images.url("cat", SIZE), method=method)
         assert signed.status == 200
         assert signed.header("Location") is None
-        assert signed.header("Cache-Control") == "private, max-age=86400"
+        seconds = 86_400 if signed.header("Last-Modified") else 60  # stored, or not yet
+        assert signed.header("Cache-Control") == f"private, max-age={seconds}"
         for path in (f"/cat/{SIZE}.jpg", "/cat/origin.jpg", f"/cat/{SIZE}.auto", f"/cat/{SIZE}.webp"):
             etag = signed.header("ETag")
             for parts in ({}, {"if_none_match": etag}, {"redirect": False}, {"accept": "image/webp"}):
                 refused = ask(images, path, method=method, **parts)
                 assert (refused.status, refused.header("Cache-Control")) == (403, "no-store")
         revalidated = ask(images, images.url("cat", SIZE), method=method, if_none_match=signed.header("ETag"))
-        assert (revalidated.status, revalidated.header("Cache-Control")) == (304, "private, max-age=86400")
+        is_other = revalidated.header("ETag") != signed.header("ETag")  # It was stored in between.
+        assert revalidated.status == (200 if is_other else 304)
+        assert revalidated.header("Cache-Control") == f"private, max-age={86_400 if is_other else seconds}"
 
 
 def test_all_objects_of_a_private_image_are_below_one_prefix(make: Make, store: MemoryStore) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from client import alike
 from doubles import Taking
 from lazycrop import (
     Answer,
@@ -43,6 +44,7 @@ from lazycrop.errors import (
 )
 from lazycrop.http.requests import Request
 from lazycrop.library import claims
+from lazycrop.library.stages import Stage
 from lazycrop.stores.folder import FolderStore
 from lazycrop.stores.memory import MemoryStore
 from servers import eventually, photo
@@ -117,10 +119,10 @@ def test_a_photograph_is_answered_at_once_and_found_in_the_folder_a_moment_later
         assert dimensions(answer) == Size.parse(size).dimensions(record.width, record.height)
         stored = tmp_path / "images/cat" / f"{size}.jpg"
         eventually(stored.exists, what="the size is stored")
-        assert stored.read_bytes() == body(answer)
+        assert alike(stored.read_bytes(), body(answer))
         again = eventually(partial(ask_stored, images, f"/cat/{size}.jpg"), what="the size is known to be stored")
         assert again.status == 200
-        assert again.header("Content-Length") == str(len(body(answer)))
+        assert again.header("Content-Length") == str(stored.stat().st_size)
 
 
 @pytest.mark.parametrize("source", ["path", "bytes", "file"])
@@ -254,7 +256,7 @@ def test_a_replaced_image_is_a_second_version_with_keys_of_its_own(make: Make, t
         assert answer.header("ETag") != red.header("ETag")
     assert "immutable" in (ask(images, "/cat/v2/100x.jpg").header("Cache-Control") or "")
     assert ask(images, "/cat/100x.jpg").header("Cache-Control") == "public, max-age=86400"
-    assert (tmp_path / "images/cat/100x.jpg").read_bytes() == body(red)
+    assert alike((tmp_path / "images/cat/100x.jpg").read_bytes(), body(red))
     with pytest.raises(BadRequest, match="current"):
         images.purge("cat", version=2)
     assert images.purge("cat", version=1) >= 2
@@ -395,14 +397,14 @@ def test_an_etag_is_known_before_any_work(make: Make) -> None:
     images.store_origin("cat", small())
     head = ask(images, "/cat/100x.jpg", method="HEAD")
     assert (head.status, body(head), detail(head)) == (200, b"", "fwd=miss")
-    etag, modified = head.header("ETag"), head.header("Last-Modified")
-    assert etag and modified
-    for condition in ({"if_none_match": etag}, {"if_none_match": f'"x", W/{etag}'}, {"if_modified_since": modified}):
-        unchanged = ask(images, "/cat/100x.jpg", **condition)  # type: ignore[arg-type]
+    etag = head.header("ETag")
+    assert etag
+    for condition in (etag, f'"x", W/{etag}'):
+        unchanged = ask(images, "/cat/100x.jpg", if_none_match=condition)
         assert (unchanged.status, body(unchanged)) == (304, b"")
         assert unchanged.header("ETag") == etag
-        assert unchanged.header("Cache-Control") == "public, max-age=86400"
-    rendered = ask(images, "/cat/100x.jpg", if_none_match='"other"', if_modified_since=modified)
+        assert unchanged.header("Cache-Control") == "public, max-age=60"
+    rendered = ask(images, "/cat/100x.jpg", if_none_match='"other"')
     assert (rendered.status, rendered.header("ETag")) == (200, etag)
     assert detail(rendered) == "fwd=miss; detail=rendered"
 
@@ -480,7 +482,7 @@ def test_one_of_many_threads_renders(make: Make) -> None:
 def test_when_all_slots_are_taken_the_answer_is_503_with_retry_after(make: Make) -> None:
     images = make(renders=1, render_wait_seconds=0.05)
     images.store_origin("cat", small())
-    with images._renders._slot(1):
+    with images._renders._benches[Stage.FIRST].slot(1):
         answer = ask(images, "/cat/100x.jpg")
     assert (answer.status, answer.header("Retry-After")) == (503, "2")
     assert answer.header("Cache-Control") == "no-store"
@@ -730,7 +732,8 @@ def test_what_is_kept_of_a_stored_size_is_gone_with_its_image(make: Make) -> Non
     for colour in ("red", "blue"):
         images.store_origin("cat", small(colour=colour))
         first = body(ask(images, "/cat/100x.png"))
-        assert all(body(ask(images, "/cat/100x.png")) == first for _ in range(3))
+        later = [body(ask(images, "/cat/100x.png")) for _ in range(3)]
+        assert len(set(later)) == 1 and alike(first, later[0])
         with Image.open(io.BytesIO(first)) as image:
             assert image.getpixel((5, 5)) == ((255, 0, 0) if colour == "red" else (0, 0, 255))
         images.purge("cat")
@@ -864,7 +867,7 @@ def test_every_answer_explains_itself(make: Make) -> None:
 def test_a_process_that_forks_in_the_middle_of_a_render_leaves_its_child_able_to_render(make: Make) -> None:
     images = make(renders=1, render_wait_seconds=0.2)
     images.store_origin("cat", small())
-    with images._renders._slot(1):
+    with images._renders._benches[Stage.FIRST].slot(1):
         child = os.fork()
         if child == 0:
             os._exit(0 if images.answer(Request("/cat/100x.jpg")).status == 200 else 1)
@@ -891,7 +894,9 @@ def test_an_image_that_was_stored_without_mezzanines_gets_them_after_the_first_r
     record = make().record("cat")
     assert [mezzanine.edge for mezzanine in record.mezzanines] == [256, 512, 1024]
     assert (record.tag, record.width) == (before.tag, before.width)
-    assert ask(images, "/cat/100x.jpg").header("ETag") == first.header("ETag")
+    stored = ask(images, "/cat/100x.jpg").header("ETag")
+    assert stored != first.header("ETag")
+    assert ask(make(), "/cat/100x.jpg").header("ETag") == stored
     for mezzanine in record.mezzanines:
         assert len(images.store.get(record.mezzanine_key(mezzanine), mezzanine.length)) == mezzanine.length
     images.jobs.actors["mezzanines"]({"image_id": "cat", "size": None, "format": "jpg", "version": 1})
@@ -926,7 +931,7 @@ def test_a_picture_that_memcached_could_not_hold_is_rendered_once_in_one_process
         answer = ask(images, "/cat/900x.png")
         images.close()
     stored = (tmp_path / "images/cat/900x.png").read_bytes()
-    assert stored == answer.body and len(stored) > 1_048_576
+    assert alike(stored, body(answer)) and len(stored) > 1_048_576
     assert [record.message.split()[0] for record in caplog.records] == ["rendered", "stored"]
 
 
@@ -934,7 +939,7 @@ def test_a_picture_that_memcached_could_not_hold_is_rendered_once_in_one_process
 def test_a_stored_size_reaches_the_server_whole_and_a_long_one_through_its_file_wrapper(make: Make, size: str) -> None:
     images = make(broker="inline")
     images.store_origin("cat", FOSSA)
-    made = body(ask(images, f"/cat/{size}.jpg"))
+    made = images.store.get(images.warm("cat", [size])[0].key, 10_000_000)
     wrapped = []
 
     def file_wrapper(file: Any, block: int) -> Any:

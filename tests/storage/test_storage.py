@@ -13,7 +13,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from client import get, pixels
+from client import alike, get, pixels
 from conftest import Base
 from lazycrop import Answer, BadImageId, BadRequest, BadSize, ConfigurationError, storage
 from servers import HOST, ROOT, S3, Memcached, Valkey, eventually, free_ports, photo, running
@@ -64,9 +64,9 @@ def test_first_an_image_then_a_permanent_redirect(configured: Configure, s3: S3,
     assert (first.status_int, first.content_type, pixels(first.body)) == (200, "image/jpeg", (178, 100))
     redirect = stored_response(images, (200, 100))
     assert redirect.location == f"{base}cat/200x100.jpg"
-    assert get(redirect.location).body == first.body
+    assert alike(get(redirect.location).body, first.body)
     picture = images.get_requested_image("?size=200x100", return_image=True)
-    assert (picture.status_int, picture.body) == (200, first.body)
+    assert picture.status_int == 200 and alike(picture.body, first.body)
 
 
 @pytest.mark.parametrize("source", ["bytes", "file", "path"])
@@ -298,4 +298,4 @@ def test_the_example_runs_on_wheezy_with_a_worker_of_its_own(
         assert (first.status, first.headers["content-type"], pixels(first.body)) == (200, "image/jpeg", (320, 180))
         redirect = eventually(lambda: (reply := get(url)).status == 301 and reply, 30, "the worker has stored it")
         with urllib.request.urlopen(redirect.headers["location"], timeout=10) as stored:
-            assert stored.read() == first.body
+            assert alike(stored.read(), first.body)

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from client import alike
 from frameworks import APPLICATIONS, ini_values, serving
 from lazycrop import LazyCrop
 from servers import HOST, ROOT, free_ports, photo, running
@@ -235,7 +236,7 @@ def test_a_miss_is_the_picture_and_a_hit_a_redirect_to_it(sites: Sites) -> None:
 def test_without_a_public_url_a_hit_is_streamed(sites: Sites) -> None:
     missed, hit = (sites.streaming.ask(f"{IMG}/cat/x200.webp") for _ in range(2))
     assert missed.headers["cache-status"] != hit.headers["cache-status"] == "lazycrop; hit; detail=stored"
-    assert hit.status == 200 and hit.body == missed.body and hit.picture.format == "WEBP"
+    assert hit.status == 200 and alike(hit.body, missed.body) and hit.picture.format == "WEBP"
     assert hit.headers["content-length"] == str(len(hit.body))
 
 
@@ -249,12 +250,14 @@ def test_a_picture_of_more_than_a_megabyte_comes_whole(sites: Sites) -> None:
 @pytest.mark.parametrize("kind", ["redirecting", "streaming"])
 def test_what_the_client_has_is_304(sites: Sites, kind: str) -> None:
     site: Site = getattr(sites, kind)
-    first = site.ask(f"{IMG}/cat/x200.jpg")
-    for condition in (
-        {"If_None_Match": first.headers["etag"]},
-        {"If_None_Match": f'W/"other", {first.headers["etag"]}'},
-        {"If_Modified_Since": first.headers["last-modified"]},
-    ):
+    conditions = [
+        lambda headers: {"If_None_Match": headers["etag"]},
+        lambda headers: {"If_None_Match": f'W/"other", {headers["etag"]}'},
+        lambda headers: {"If_Modified_Since": headers["last-modified"]},
+    ]
+    site.ask(f"{IMG}/cat/x200.jpg")
+    first = site.ask(f"{IMG}/cat/x200.jpg")  # It is stored now.
+    for condition in [make(first.headers) for make in conditions]:
         again = site.ask(f"{IMG}/cat/x200.jpg", **condition)
         assert (again.status, again.body) == (304, b"")
         for name in ("etag", "last-modified", "cache-control"):
@@ -347,9 +350,9 @@ def test_a_name_in_any_language_is_an_image(sites: Sites, name: str) -> None:
     missed, hit = (redirecting.ask(url) for _ in range(2))
     assert missed.picture.size == (400, 200)
     assert (hit.status, hit.headers["location"]) == (301, f"{PUBLIC_URL}{url.removeprefix(f'{IMG}/')}")
-    assert [streaming.ask(url).body for _ in range(2)] == [missed.body] * 2
+    assert all(alike(streaming.ask(url).body, missed.body) for _ in range(2))
     with_query = f"{IMG}/{quote(name, safe='')}.jpg?size=400x"
-    assert streaming.ask(with_query).body == missed.body
+    assert streaming.ask(with_query).body == streaming.ask(url).body
 
 
 @pytest.mark.parametrize("name", ["Größe 1.jpg", "ẹ\u0301", "한글", "cat.jpeg"])
@@ -379,6 +382,7 @@ def test_a_signature_opens_what_is_not_listed(sites: Sites) -> None:
 
 def test_a_new_version_has_urls_of_its_own(sites: Sites) -> None:
     site = sites.streaming
+    site.ask(f"{IMG}/twice/400x.jpg")  # It is stored when the others ask.
     current, unversioned = site.ask(f"{IMG}/twice/v2/400x.jpg"), site.ask(f"{IMG}/twice/400x.jpg")
     assert current.body == unversioned.body
     assert "immutable" in current.headers["cache-control"] and "immutable" not in unversioned.headers["cache-control"]
@@ -387,6 +391,7 @@ def test_a_new_version_has_urls_of_its_own(sites: Sites) -> None:
 
 def test_a_preset_and_the_form_with_a_query_are_the_same_picture(sites: Sites) -> None:
     site = sites.streaming
+    site.ask(f"{IMG}/cat/card.jpg")  # It is stored when the others ask.
     spellings = ("/cat/card.jpg", "/cat/320x200-cover-n.jpg", "/cat.jpg?size=card", "/cat.jpg?x=y&size=320x200-cover-n")
     responses = [site.ask(IMG + spelling) for spelling in spellings]
     assert len({response.body for response in responses}) == 1

@@ -151,7 +151,7 @@ from lazycrop import LazyCrop
 images = LazyCrop(**json.loads(sys.argv[1]))
 images.record("ready.jpg")
 rendered, barrier = [], threading.Barrier(32)
-images.on("rendered", lambda event: rendered.append(event.key))
+images.on("rendered", lambda event: event.stage == 1 and rendered.append(event.key))
 def ask(_):
     barrier.wait()
     answer = images.answer("/cat.jpg/90x60.jpg")
