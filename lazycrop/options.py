@@ -105,7 +105,7 @@ def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
     if value is None or value == "none":
         return ()
     if isinstance(value, str):
-        value = _split(value)
+        value = split(value)
     if not isinstance(value, Iterable) or isinstance(value, bytes | Mapping):
         raise TypeError("a list")
     try:
@@ -118,7 +118,7 @@ def _mapping(value: Any, kind: Any) -> dict[str, Any]:
     if value is None or value == "none":
         return {}
     if isinstance(value, str):
-        pairs = [pair.partition("=") for pair in _split(value)]
+        pairs = [pair.partition("=") for pair in split(value)]
         if not all(separator for _, separator, _ in pairs):
             raise ValueError("a list of name=value pairs")
         value = {name.strip(): content.strip() for name, _, content in pairs}
@@ -159,7 +159,7 @@ def shown(value: Any) -> str:
     return repr(value)
 
 
-def _split(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     """The items of a list: one a line, or on one line apart by blanks or commas."""
     if "\n" in text.strip():
         return [line.strip() for line in text.splitlines() if line.strip()]

@@ -38,6 +38,8 @@ OWNERS = {
     "PIL": "pictures",
     "cykooz_resizer": "pictures",
     "pillow_heif": "pictures",
+    "mozjpeg_lossless_optimization": "pictures",
+    "oxipng": "pictures",
     "boto3": "stores",
     "botocore": "stores",
     "urllib3": "sources",

@@ -16,9 +16,11 @@ from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Size
 from lazycrop.model.urls import Asked
-from lazycrop.options import option
+from lazycrop.options import option, split
 
 ANY = "any"
+
+_QUALITY = re.compile(r"(?P<size>\S*) +quality=(?P<quality>\S*)")
 
 CLOSED = """Nothing may be asked for yet: name what may. There are three ways:
     LazyCrop(sizes=["200x100", "800x"], presets={"card": "400x300-cover"})    these and no others
@@ -38,16 +40,41 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.strip().splitlines()]
 
 
+def _with_quality(text: str) -> list[str]:
+    """The items of a list, in which ``quality=70`` belongs to the item before it."""
+    items: list[str] = []
+    for item in split(text):
+        if items and item.startswith("quality="):
+            items[-1] += f" {item}"
+        else:
+            items.append(item)
+    return items
+
+
+def _named(text: str) -> dict[str, str]:
+    """The same as a mapping of name=value pairs."""
+    pairs = [item.partition("=") for item in _with_quality(text)]
+    if not all(separator for _, separator, _ in pairs):
+        raise ValueError("a list of name=size pairs, each with or without a quality=")
+    return {name.strip(): size.strip() for name, _, size in pairs}
+
+
 @dataclass(frozen=True, kw_only=True)
 class PolicySettings:
     sizes: tuple[str, ...] = option(
-        (), "The sizes that may be asked for, or the one word `any`.", given="Sequence[Asks]", spell=_spelled
+        (),
+        "The sizes that may be asked for, or the one word `any`. One may have a quality of its own, `1600x quality=60`: "
+        "that of a JPEG, from which each format takes the one that looks alike.",
+        given="Sequence[Asks]",
+        spell=_spelled,
+        read=_with_quality,
     )
     presets: Mapping[str, str] = option(
         {},
-        "Names for sizes, as `card=400x300-cover`; a named size may be asked for.",
+        "Names for sizes, as `card=400x300-cover`, or `card=400x300-cover quality=70`: such may be asked for.",
         given="Mapping[str, Asks]",
         spell=_spelled,
+        read=_named,
     )
     formats: tuple[str, ...] = option(tuple(CONTENT_TYPES), "The formats that may be asked for.")
     max_edge: int = option(4096, "The longest side of any size, in device pixels.")
@@ -73,6 +100,8 @@ class Policy:
     def __init__(self, settings: PolicySettings) -> None:
         self._settings = settings
         self.any = settings.sizes == (ANY,)
+        self.qualities: dict[Size, int] = {}
+        """The quality of each size that has one of its own, 0 to 100, on the scale of JPEG."""
         self.presets = {name: self._preset(name, size) for name, size in settings.presets.items()}
         listed = [] if self.any else [self._size("sizes", size) for size in settings.sizes]
         self._listed = frozenset([*listed, *self.presets.values()])
@@ -125,15 +154,28 @@ class Policy:
         raise ConfigurationError(f"The preset name {name!r} is a size itself; choose another name.")
 
     def _size(self, setting: str, text: str) -> Size:
+        named = _QUALITY.fullmatch(text)
         try:
-            size = Size.parse(text)
+            size = Size.parse(named["size"] if named else text)
         except BadSize as error:
             raise ConfigurationError(f"In {setting!r}: {error}") from None
         if size.edge > self._settings.max_edge:
             raise ConfigurationError(
                 f"In {setting!r}: {text!r} is larger than 'max_edge', {self._settings.max_edge} pixels."
             )
+        if named:
+            self._take_quality(setting, size, named["quality"])
         return size
+
+    def _take_quality(self, setting: str, size: Size, text: str) -> None:
+        """A size has one key in the store, and so one quality, whatever it is called."""
+        if not re.fullmatch("[0-9]{1,3}", text, re.ASCII) or int(text) > 100:
+            raise ConfigurationError(f"In {setting!r}: the quality of {str(size)!r} is {text!r}; it is 0 to 100.")
+        if self.qualities.setdefault(size, int(text)) != int(text):
+            raise ConfigurationError(
+                f"In {setting!r}: the size {str(size)!r} has the quality {text}, and {self.qualities[size]} in another "
+                "place; a size has one. Give them alike, or make one of the two a pixel larger."
+            )
 
 
 @dataclass(frozen=True, slots=True)

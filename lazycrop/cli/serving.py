@@ -50,7 +50,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     with closing(LazyCrop(**settings)) as images:
         application = Middleware(_nothing_else, images)
         policy = images.config.policy
-        listed = [*policy.presets, *(size for size in policy.sizes if size != ANY)]
+        listed = [*policy.presets, *(size.split()[0] for size in policy.sizes if size != ANY)]
         size = listed[0] if listed else f"{min(200, policy.max_edge)}x"
         saying = f"Serving {images.store!r}. Once an image 'cat' is stored, see {{root}}{images.url('cat', size)}"
         for name, source in images.sources.names.items():

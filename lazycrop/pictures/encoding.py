@@ -10,8 +10,10 @@ from PIL import Image
 from lazycrop.errors import ImageError, ImageTooLarge, UnsupportedImage
 from lazycrop.pictures.decoding import Picture
 from lazycrop.pictures.pixels import Pixels, flatten, is_transparent
+from lazycrop.pictures.quality import jpeg_tables
 from lazycrop.pictures.resampling import resize
-from lazycrop.pictures.settings import LONGEST_SIDE, TRANSPARENT_FORMATS, IngestSettings, Recipe
+from lazycrop.pictures.settings import LONGEST_SIDE, SHRUNK, TRANSPARENT_FORMATS, IngestSettings, Recipe, Stage
+from lazycrop.pictures.small import shrunk_jpeg, shrunk_png
 from lazycrop.pictures.webp import with_alpha
 
 # zlib's strategies. In the pixels of a photograph nothing comes back but runs, and noise even breaks those: to look for
@@ -21,28 +23,38 @@ _REPEATS = 0  # Z_DEFAULT_STRATEGY
 _NO_REPEATS = 3  # Z_RLE
 
 
-def encode(pixels: Pixels, format: str, recipe: Recipe) -> bytes:
+def encode(pixels: Pixels, format: str, recipe: Recipe, stage: Stage) -> bytes:
     """The file, without any metadata. More than one image only where the format can be animated."""
     if format not in TRANSPARENT_FORMATS:
         pixels = pixels.map(lambda image: flatten(image, recipe.background))
-    quality, effort = recipe.quality_of(format), recipe.effort_of(format)
+    quality, effort = recipe.quality_of(format), recipe.effort_of(format, stage)
     match format:
         case "jpg":
-            small = bool(effort)
-            return _saved(
-                pixels.images[0], "JPEG", quality=quality, subsampling=recipe.jpeg_subsampling,
-                optimize=small, progressive=small,
-            )  # fmt: skip
+            return _save_jpeg(pixels.images[0], quality, recipe.jpeg_subsampling, effort)
         case "png":
-            repeats = _REPEATS if pixels.lossless else _NO_REPEATS
-            return _saved(pixels.images[0], "PNG", compress_level=effort, compress_type=repeats)
-        case "avif":  # in threads of its own it would take more than its share of the machine
-            return _saved(pixels.images[0], "AVIF", quality=quality, speed=10 - effort, max_threads=1)
+            return _save_png(pixels, effort)
+        case "avif":  # in threads of its own it would take more than its share of the machine; tiles are for threads
+            return _saved(pixels.images[0], "AVIF", quality=quality, speed=10 - effort, max_threads=1, autotiling=False)
         case "webp":
             return _save_webp(pixels, quality=quality, method=effort)
         case "gif":
             return _save_gif(pixels)
     raise UnsupportedImage(f"The format {format!r} cannot be written.")
+
+
+def _save_jpeg(image: Image.Image, quality: int, subsampling: str, effort: int) -> bytes:
+    options: dict[str, Any] = {"qtables": jpeg_tables(quality, image.mode == "RGB"), "subsampling": subsampling}
+    if effort >= SHRUNK["jpg"] and (small := shrunk_jpeg(_saved(image, "JPEG", **options))):
+        return small
+    return _saved(image, "JPEG", optimize=effort > 0, progressive=effort > 0, **options)
+
+
+def _save_png(pixels: Pixels, effort: int) -> bytes:
+    image = pixels.images[0]
+    if effort >= SHRUNK["png"] and (small := shrunk_png(image)):
+        return small
+    repeats = _REPEATS if pixels.lossless else _NO_REPEATS
+    return _saved(image, "PNG", compress_level=min(effort, 9), compress_type=repeats)
 
 
 # How long a frame is shown, and how often the whole: GIF has 16 bits for hundredths of a second, WebP 24 for

@@ -12,7 +12,7 @@ from lazycrop.pictures.decoding import Reserve, open_picture, unbounded
 from lazycrop.pictures.encoding import encode
 from lazycrop.pictures.pixels import padded
 from lazycrop.pictures.resampling import Box
-from lazycrop.pictures.settings import ANIMATED_FORMATS, LONGEST_SIDE, TRANSPARENT_FORMATS, Limits, Recipe
+from lazycrop.pictures.settings import ANIMATED_FORMATS, LONGEST_SIDE, TRANSPARENT_FORMATS, Limits, Recipe, Stage
 
 # A mezzanine is large enough when this many times the target's pixels are left of it on each axis.
 MEZZANINE_GAP = 1.25
@@ -39,6 +39,7 @@ def render(
     format: str,
     recipe: Recipe,
     limits: Limits,
+    stage: Stage = Stage.FIRST,
     *,
     focal: tuple[int, int] | None = None,
     dimensions: tuple[int, int] | None = None,
@@ -66,7 +67,7 @@ def render(
         background = size.background or (None if format in TRANSPARENT_FORMATS else recipe.background)
         pixels = pixels.map(lambda image: padded(image, outer, at, background))
     with measure("encode"):
-        return Rendered(encode(pixels, format, recipe), *outer)
+        return Rendered(encode(pixels, format, recipe, stage), *outer)
 
 
 def best_source(record: Record, size: Size) -> Mezzanine | None:

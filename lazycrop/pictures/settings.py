@@ -6,16 +6,21 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
 from lazycrop.errors import ConfigurationError, ImageTooLarge
+from lazycrop.model.derivatives import CONTENT_TYPES, Derivative
+from lazycrop.model.sizes import Size
 from lazycrop.options import option
 from lazycrop.pictures.headers import FORMATS
+from lazycrop.pictures.quality import alike
 from lazycrop.pictures.resampling import RESAMPLER
+from lazycrop.pictures.small import SHRINKERS
 
-RECIPE = 1
+RECIPE = 2
 """Raised by a release that makes other bytes of the same file and the same settings."""
 
 TRANSPARENT_FORMATS = frozenset(("png", "webp", "avif", "gif"))
@@ -23,14 +28,28 @@ ANIMATED_FORMATS = frozenset(("gif", "webp"))
 DEAR_FORMATS = frozenset(("webp", "avif", "heic"))
 """Their decoders hold the whole picture several times."""
 
-QUALITY = MappingProxyType({"jpg": 80, "webp": 80, "avif": 60})
-# Measured on photographs of 800 x 600: WebP of effort 4 takes three times as long for the same bytes and 0.3 dB more,
+# A JPEG of 78 looks like one of 80 with the tables of the standard, which is what most are saved with.
+QUALITY = MappingProxyType(alike(78))
+# What answers a request. Measured on photographs of 800 x 600: WebP of effort 4 takes three times as long for the same bytes and 0.3 dB more,
 # AVIF of effort 2 up to five times as long for the same bytes and 0.2 dB more.
 EFFORT = MappingProxyType({"jpg": 0, "png": 3, "webp": 1, "avif": 1})
-STORE_EFFORT = MappingProxyType({"jpg": 1, "png": 9, "webp": 5, "avif": 4})
-MOST_EFFORT = {"jpg": 1, "png": 9, "webp": 6, "avif": 10}
+# What is stored, once, for everybody who comes later. Bytes at equal SSIMULACRA2 and CPU, photographs of 480 to 640
+# pixels: WebP of 1, 4, 5, 6 takes 1.24, 1.00, 0.98, 0.965 in 13, 35, 39, 77 ms; AVIF of 1, 3, 4, 5, 6 takes 1.32, 1.10,
+# 1.02, 0.98, 0.985 in 20, 140, 140, 550, 760 ms (of what sharp's defaults take). In full colour AVIF takes 1.01 as many.
+STORE_EFFORT = MappingProxyType({"jpg": 2, "png": 10, "webp": 6, "avif": 5})
+MOST_EFFORT = {"jpg": 2, "png": 10, "webp": 6, "avif": 10}
+SHRUNK = {"jpg": 2, "png": 10}
+"""From which effort on a file is shrunk by another library than Pillow, where that is installed."""
+
 # The longest side that a file of the format can have, in pixels.
 LONGEST_SIDE = {"jpg": 65_500, "png": 65_535, "webp": 16_383, "avif": 65_535, "gif": 65_535}
+
+
+class Stage(Enum):
+    """How far an encoding is: the first is fast and answers a request, the last is small and is stored."""
+
+    FIRST = "first"
+    LAST = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +60,19 @@ class Recipe:
     """
 
     quality: Mapping[str, int] = option(
-        QUALITY, "Quality of each lossy format, 0 to 100; those not named keep their default: `jpg=80,webp=80,avif=60`."
+        QUALITY,
+        "Quality of each lossy format, 0 to 100; those not named keep their default, by which all "
+        "look alike: `jpg=78,webp=83,avif=61`.",
     )
     effort: Mapping[str, int] = option(
         EFFORT,
-        "Time spent for fewer bytes: jpg 0 or 1 (progressive), png 0 to 9, webp 0 to 6, avif 0 to 10; "
-        "those not named keep their default: `jpg=0,png=3,webp=1,avif=1`.",
+        "Time that a request spends for fewer bytes: jpg 0, 1 (progressive) or 2 (and shrunk), png 0 to 9 or 10 "
+        "(shrunk), webp 0 to 6, avif 0 to 10; those not named keep their default: `jpg=0,png=3,webp=1,avif=1`.",
     )
     store_effort: Mapping[str, int] = option(
         STORE_EFFORT,
-        "The same for what the worker stores, which nobody waits for: `jpg=1,png=9,webp=5,avif=4`.",
-    )
-    stages: int = option(
-        2, "2: a size is answered by `effort`, and stored by `store_effort`; 1: it is stored as it was answered."
+        "The same for what is stored, which nobody waits for; those not named keep their default: "
+        "`jpg=2,png=10,webp=6,avif=5`. What is shrunk needs `lazycrop[small]`; without it Pillow does its best.",
     )
     jpeg_subsampling: str = option("4:2:0", "Colour resolution of JPEG: `4:2:0`, or `4:4:4` for sharp coloured edges.")
     background: str = option("ffffff", "What shows through where a format has no transparency, as `rrggbb`.")
@@ -61,47 +80,75 @@ class Recipe:
     def __post_init__(self) -> None:
         _check("jpeg_subsampling", [self.jpeg_subsampling], ("4:2:0", "4:4:4"))
         _check("quality", self.quality, QUALITY)
-        _check("effort", self.effort, EFFORT)
         for format, value in self.quality.items():
             _check(f"quality of {format}", [value], range(101))
-        _check("store_effort", self.store_effort, STORE_EFFORT)
-        _check("stages", [self.stages], range(1, 3))
         for name, efforts in (("effort", self.effort), ("store_effort", self.store_effort)):
+            _check(name, efforts, MOST_EFFORT)
             for format, value in efforts.items():
                 _check(f"{name} of {format}", [value], range(MOST_EFFORT[format] + 1))
         if not re.fullmatch("[0-9a-f]{6}", self.background, re.ASCII):
             raise ConfigurationError(f"'background' is {self.background!r}; it is six hexadecimal digits, `rrggbb`.")
 
-    @property
-    def last(self) -> Recipe:
-        """The recipe of what is stored."""
-        return self if self.stages == 1 else replace(self, effort={**STORE_EFFORT, **self.store_effort})
-
     def quality_of(self, format: str) -> int:
         return {**QUALITY, **self.quality}.get(format, 0)
 
-    def effort_of(self, format: str) -> int:
-        return {**EFFORT, **self.effort}.get(format, 0)
+    def effort_of(self, format: str, stage: Stage) -> int:
+        efforts = {**EFFORT, **self.effort} if stage is Stage.FIRST else {**STORE_EFFORT, **self.store_effort}
+        return efforts.get(format, 0)
 
-    def fingerprint(self, format: str) -> str:
-        """16 hexadecimal digits that change with whatever changes the bytes of this format.
+    def at_quality(self, quality: int) -> Recipe:
+        """The same for a picture of another quality: that of a JPEG, and what looks like it in the other formats."""
+        return replace(self, quality=alike(quality))
+
+    def fingerprint(self, format: str, stage: Stage) -> str:
+        """16 hexadecimal digits that change with whatever changes the bytes of this format in this stage.
 
         A setting counts only when it differs from its default, so that one which a release adds changes nothing.
         """
-        usual = Recipe()._deciding(format)
-        changed = {name: value for name, value in self._deciding(format).items() if value != usual[name]}
+        usual = Recipe()._deciding(format, stage)
+        changed = {name: value for name, value in self._deciding(format, stage).items() if value != usual[name]}
         # Hosts with the SIMD resampler and without it make slightly different bytes.
-        text = repr((RECIPE, RESAMPLER, sorted(changed.items())))
+        by = [RESAMPLER]
+        if self.effort_of(format, stage) >= SHRUNK.get(format, 99):
+            by.append(SHRINKERS[format])
+        text = repr((RECIPE, stage.value, by, sorted(changed.items())))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _deciding(self, format: str) -> dict[str, Any]:
+    def _deciding(self, format: str, stage: Stage) -> dict[str, Any]:
         """The settings that concern this format."""
-        values: dict[str, Any] = {"quality": self.quality_of(format), "effort": self.effort_of(format)}
+        values: dict[str, Any] = {"quality": self.quality_of(format), "effort": self.effort_of(format, stage)}
         if format == "jpg":
             values["jpeg_subsampling"] = self.jpeg_subsampling
         if format not in TRANSPARENT_FORMATS:
             values["background"] = self.background
         return values
+
+
+class Recipes:
+    """The recipe of each size: that of the settings, but for the sizes that have a quality of their own."""
+
+    def __init__(self, recipe: Recipe, qualities: Mapping[Size, int]) -> None:
+        self._usual = recipe
+        self._own: dict[Size | None, Recipe] = {size: recipe.at_quality(own) for size, own in qualities.items()}
+        # Asked for at each request.
+        self._prints = {size: _prints(recipe) for size, recipe in {None: recipe, **self._own}.items()}
+
+    def of(self, size: Size | None) -> Recipe:
+        return self._own.get(size, self._usual)
+
+    def fingerprint(self, derivative: Derivative, stage: Stage = Stage.LAST) -> str:
+        """That of the recipe of this derivative's size, in its format."""
+        return self._prints[derivative.size if derivative.size in self._own else None][derivative.format, stage]
+
+    @property
+    def all(self) -> str:
+        """16 hexadecimal digits that change with whatever changes the bytes of any stored derivative."""
+        own = sorted((str(size), *self._prints[size].values()) for size in self._own)
+        return hashlib.sha256(repr((*self._prints[None].values(), *own)).encode()).hexdigest()[:16]
+
+
+def _prints(recipe: Recipe) -> dict[tuple[str, Stage], str]:
+    return {(format, stage): recipe.fingerprint(format, stage) for format in CONTENT_TYPES for stage in Stage}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from lazycrop.library.state import LARGEST, Hot, State
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Size
+from lazycrop.pictures.settings import Recipe, Recipes
 from lazycrop.testing.contracts import check_key_value
 from servers import FaultProxy, eventually
 from servers import Memcached as MemcachedServer
@@ -49,12 +50,12 @@ def key_value(request: pytest.FixtureRequest) -> Iterator[KeyValue]:
     servers.close()
 
 
+RECIPES = Recipes(Recipe(), {})
 Shared = Callable[..., State]
 
 
 def open_state(key_value: KeyValue, namespace: str = "", secret: str = "", **settings: Any) -> State:
-    recipes = {"jpg": "recipe"}
-    return State(Sealed(key_value, namespace, secret), CacheSettings(**settings), LARGEST, recipes)
+    return State(Sealed(key_value, namespace, secret), CacheSettings(**settings), LARGEST, RECIPES)
 
 
 @pytest.fixture
@@ -314,7 +315,7 @@ def test_threads_share_a_cache(cache: State) -> None:
 def test_a_value_that_somebody_has_forged_reads_as_nothing(junk: bytes) -> None:
     key_value = ProcessCache()
     keys, sealed = Names(key_value), Sealed(key_value, "")
-    state = State(keys, CacheSettings(), LARGEST, {"jpg": "recipe"})
+    state = State(keys, CacheSettings(), LARGEST, RECIPES)
     state.look(SMALL, current=True)
     for name in keys.seen:
         sealed.set("cat", name, junk, 60)
