@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.report import Chart
+from benchmarks.report import Chart, Points
 
 # The same chart is the same file: no date, no random ids; text stays text.
 mpl.rcParams.update({"svg.hashsalt": "lazycrop", "svg.fonttype": "none"})
@@ -17,14 +17,17 @@ mpl.rcParams.update({"svg.hashsalt": "lazycrop", "svg.fonttype": "none"})
 COLOURS = ("#0b6e4f", "#54b089", "#a8d5c2", "#d5e8df", "#c1666b", "#d4b483", "#48639c", "#888888")
 
 
-def draw(chart: Chart, folder: Path) -> None:
+def draw(chart: Chart | Points, folder: Path) -> None:
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
-    (_draw_curve if chart.curve else _draw_bars)(axes, chart)
+    if isinstance(chart, Points):
+        _draw_points(axes, chart)
+    else:
+        (_draw_curve if chart.curve else _draw_bars)(axes, chart)
+        axes.legend(frameon=False, fontsize="small")
     axes.set_title(chart.title)
     axes.set_ylabel(chart.unit)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
     figure.savefig(folder / chart.file, format="svg", metadata={"Date": None})
 
 
@@ -43,6 +46,15 @@ def _draw_curve(axes: Axes, chart: Chart) -> None:
         axes.plot(places, _numbers(values), marker="o", label=name, color=COLOURS[number % len(COLOURS)])
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
+
+
+def _draw_points(axes: Axes, chart: Points) -> None:
+    known = {name: (x, y) for name, (x, y) in chart.series.items() if x is not None and y is not None}
+    for name, (x, y) in known.items():
+        axes.plot([x], [y], marker="o", color=COLOURS[0])
+        axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 3), fontsize="small")
+    axes.set_xscale("log")
+    axes.set_xlabel(chart.across)
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

@@ -55,7 +55,25 @@ class Chart:
 
     @property
     def file(self) -> str:
-        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") + ".svg"
+        return _file(self.title)
+
+
+@dataclass(frozen=True)
+class Points:
+    """``series``: a name and where it lies, as (x, y)."""
+
+    title: str
+    across: str
+    unit: str
+    series: Mapping[str, tuple[float | None, float | None]]
+
+    @property
+    def file(self) -> str:
+        return _file(self.title)
+
+
+def _file(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") + ".svg"
 
 
 @dataclass(frozen=True)
@@ -65,7 +83,7 @@ class Row:
     title: str
     checks: Sequence[Check]
     tables: Sequence[Table] = ()
-    charts: Sequence[Chart] = ()
+    charts: Sequence[Chart | Points] = ()
     notes: Sequence[str] = field(default=())
 
 

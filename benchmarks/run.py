@@ -11,12 +11,13 @@ from pathlib import Path
 
 from benchmarks import BUILD, ROOT, drawings, peers, report
 from benchmarks.report import Row
-from benchmarks.rows import cold, crowd, folders, hot, latency, memory, quality, scale, storing
+from benchmarks.rows import bytes, cold, crowd, folders, hot, latency, memory, quality, scale, storing
 from benchmarks.sources import Plan
 
 ROWS = {
     "cold": cold.row,
     "quality": quality.row,
+    "bytes": bytes.row,
     "storing": storing.row,
     "hot": hot.row,
     "latency": latency.row,

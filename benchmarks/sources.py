@@ -11,6 +11,8 @@ from pathlib import Path
 
 from benchmarks import BUILD
 from benchmarks.peers import Contender, Site, gunicorn
+from lazycrop.model.records import Record
+from lazycrop.pictures.ingest import Prepared
 
 SIZES = ("200x100", "400x300", "800x600", "1600x1200")
 OTHER_PHOTOS = 5  # As many of them as PNG and WebP.
@@ -89,6 +91,22 @@ def store(plan: Plan, kind: Kind, mezzanines: bool = True) -> Path:
         images.store_origin(image_id(name), folder(plan, kind) / name)
     images.close()
     return place
+
+
+def record_of(prepared: Prepared) -> Record:
+    """The record of an image that is in no store."""
+    return Record(
+        image_id="photo",
+        version=1,
+        format=prepared.format,
+        width=prepared.width,
+        height=prepared.height,
+        length=len(prepared.data),
+        sha256="0" * 64,
+        stored_at="2026-01-01T00:00:00+00:00",
+        source="",
+        mezzanines=tuple(mezzanine for mezzanine, _ in prepared.mezzanines),
+    )
 
 
 def lazycrop(

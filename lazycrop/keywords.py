@@ -48,10 +48,11 @@ class Settings(TypedDict, total=False):
     """Longest wait for one of these; then the answer is 503 with Retry-After."""
 
     sizes: Sequence[Asks]
-    """The sizes that may be asked for, or the one word ``any``."""
+    """The sizes that may be asked for, or the one word ``any``. A size may have a quality of its own, as ``1600x
+    quality=60``: that of a JPEG, from which each format takes the one that looks alike."""
 
     presets: Mapping[str, Asks]
-    """Names for sizes, as ``card=400x300-cover``; a named size may be asked for."""
+    """Names for sizes that may be asked for: ``card=400x300-cover`` or ``card=400x300-cover quality=70``."""
 
     formats: Sequence[str]
     """The formats that may be asked for."""
@@ -191,11 +192,16 @@ class Settings(TypedDict, total=False):
     """Threads of the embedded worker."""
 
     quality: Mapping[str, int]
-    """Quality of each lossy format, 0 to 100; those not named keep their default: ``jpg=80,webp=80,avif=60``."""
+    """Quality of each lossy format, 0 to 100; those not named keep their default, by which all look alike:
+    ``jpg=78,webp=83,avif=61``."""
 
     effort: Mapping[str, int]
-    """Time spent for fewer bytes: jpg 0 or 1 (progressive), png 0 to 9, webp 0 to 6, avif 0 to 10; those not named keep
-    their default: ``jpg=0,png=3,webp=1,avif=1``."""
+    """Time that a request spends for fewer bytes: jpg 0, 1 (progressive) or 2 (and shrunk), png 0 to 9 or 10 (shrunk),
+    webp 0 to 6, avif 0 to 10; those not named keep their default: ``jpg=0,png=3,webp=1,avif=1``."""
+
+    store_effort: Mapping[str, int]
+    """The same for what is stored, which nobody waits for; those not named keep their default:
+    ``jpg=2,png=10,webp=6,avif=5``. What is shrunk needs ``lazycrop[small]``; without it Pillow does its best."""
 
     store_effort: Mapping[str, int]
     """The same for what the worker stores, which nobody waits for: ``jpg=1,png=9,webp=5,avif=4``."""

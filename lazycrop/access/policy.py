@@ -63,15 +63,15 @@ def _named(text: str) -> dict[str, str]:
 class PolicySettings:
     sizes: tuple[str, ...] = option(
         (),
-        "The sizes that may be asked for, or the one word `any`. One may have a quality of its own, `1600x quality=60`: "
-        "that of a JPEG, from which each format takes the one that looks alike.",
+        "The sizes that may be asked for, or the one word `any`. A size may have a quality of its own, as "
+        "`1600x quality=60`: that of a JPEG, from which each format takes the one that looks alike.",
         given="Sequence[Asks]",
         spell=_spelled,
         read=_with_quality,
     )
     presets: Mapping[str, str] = option(
         {},
-        "Names for sizes, as `card=400x300-cover`, or `card=400x300-cover quality=70`: such may be asked for.",
+        "Names for sizes that may be asked for: `card=400x300-cover` or `card=400x300-cover quality=70`.",
         given="Mapping[str, Asks]",
         spell=_spelled,
         read=_named,

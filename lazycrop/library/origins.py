@@ -10,6 +10,7 @@ from lazycrop.model.records import Record, now
 from lazycrop.model.sizes import Size
 from lazycrop.pictures.ingest import outline
 from lazycrop.pictures.render import best_source
+from lazycrop.pictures.settings import Stage
 from lazycrop.settings import Config
 from lazycrop.sources.contract import Seen
 from lazycrop.sources.places import Place, Sources
@@ -88,13 +89,13 @@ class Origins:
             raise OriginChanged(record)
         return seen
 
-    def begin_reading(self, record: Record, size: Size | None) -> Callable[[], bytes]:
+    def begin_reading(self, record: Record, size: Size | None, stage: Stage = Stage.FIRST) -> Callable[[], bytes]:
         """What ``size`` is made from: the smallest copy that is large enough, else the origin.
 
         Where a read takes a round trip it is under way when this returns; the result waits for its end, and raises as
         :meth:`read` does.
         """
-        mezzanine = best_source(record, size) if size else None
+        mezzanine = best_source(record, size, stage) if size else None
         if mezzanine is not None:
             read = self._store.begin_get(record.mezzanine_key(mezzanine), limit=2 * mezzanine.length)
         elif record.at_source:

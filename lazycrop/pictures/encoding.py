@@ -51,10 +51,20 @@ def _save_jpeg(image: Image.Image, quality: int, subsampling: str, effort: int) 
 
 def _save_png(pixels: Pixels, effort: int) -> bytes:
     image = pixels.images[0]
-    if effort >= SHRUNK["png"] and (small := shrunk_png(image)):
-        return small
+    if effort >= SHRUNK["png"]:
+        if small := shrunk_png(image):
+            return small
+        image = _indexed(image)
     repeats = _REPEATS if pixels.lossless else _NO_REPEATS
     return _saved(image, "PNG", compress_level=min(effort, 9), compress_type=repeats)
+
+
+def _indexed(image: Image.Image) -> Image.Image:
+    """With a palette where that holds all of its colours."""
+    if image.mode != "RGB" or image.getcolors(256) is None:
+        return image
+    indexed = image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return indexed if indexed.convert("RGB") == image else image
 
 
 # How long a frame is shown, and how often the whole: GIF has 16 bits for hundredths of a second, WebP 24 for

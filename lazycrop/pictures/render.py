@@ -14,8 +14,10 @@ from lazycrop.pictures.pixels import padded
 from lazycrop.pictures.resampling import Box
 from lazycrop.pictures.settings import ANIMATED_FORMATS, LONGEST_SIDE, TRANSPARENT_FORMATS, Limits, Recipe, Stage
 
-# A mezzanine is large enough when this many times the target's pixels are left of it on each axis.
-MEZZANINE_GAP = 1.25
+# A mezzanine is large enough when this many times the target's pixels are left of it on each axis. For what is kept
+# more counts: SSIMULACRA2 of a 320 made from 512, before it is encoded, is 86 to 95, and from 1024 it is 95 to 97, for
+# 5 ms more of a render whose last stage takes 20 to 1,000.
+MEZZANINE_GAP = {Stage.FIRST: 1.25, Stage.LAST: 2.0}
 
 _GRAVITY = {
     "nw": (0, 0), "n": (50, 0), "ne": (100, 0),
@@ -70,13 +72,21 @@ def render(
         return Rendered(encode(pixels, format, recipe, stage), *outer)
 
 
-def best_source(record: Record, size: Size) -> Mezzanine | None:
-    """The smallest mezzanine that leaves MEZZANINE_GAP times the target's pixels; None: start from the origin."""
+def best_source(record: Record, size: Size, stage: Stage = Stage.FIRST) -> Mezzanine | None:
+    """The smallest mezzanine that leaves MEZZANINE_GAP times the target's pixels; None: start from the origin.
+
+    No last stage asks a source for the file, which may be far away, where a first one would not.
+    """
+    best = _smallest(record, size, MEZZANINE_GAP[stage])
+    return best or (_smallest(record, size, MEZZANINE_GAP[Stage.FIRST]) if record.at_source else None)
+
+
+def _smallest(record: Record, size: Size, gap: float) -> Mezzanine | None:
     target = size.scaled(record.width, record.height)
     left, top, right, bottom = crop_box(size, record.width, record.height, None)
     for mezzanine in sorted(record.mezzanines, key=lambda mezzanine: mezzanine.edge):
         scale = mezzanine.edge / max(record.width, record.height)
-        if min((right - left) * scale / target[0], (bottom - top) * scale / target[1]) >= MEZZANINE_GAP:
+        if min((right - left) * scale / target[0], (bottom - top) * scale / target[1]) >= gap:
             return mezzanine
     return None
 

@@ -30,12 +30,13 @@ DEAR_FORMATS = frozenset(("webp", "avif", "heic"))
 
 # A JPEG of 78 looks like one of 80 with the tables of the standard, which is what most are saved with.
 QUALITY = MappingProxyType(alike(78))
-# What answers a request. Measured on photographs of 800 x 600: WebP of effort 4 takes three times as long for the same bytes and 0.3 dB more,
-# AVIF of effort 2 up to five times as long for the same bytes and 0.2 dB more.
+# What answers a request. Measured on photographs of 800 x 600: WebP of effort 4 takes three times as long for the same
+# bytes and 0.3 dB more, AVIF of effort 2 up to five times as long for the same bytes and 0.2 dB more.
 EFFORT = MappingProxyType({"jpg": 0, "png": 3, "webp": 1, "avif": 1})
-# What is stored, once, for everybody who comes later. Bytes at equal SSIMULACRA2 and CPU, photographs of 480 to 640
-# pixels: WebP of 1, 4, 5, 6 takes 1.24, 1.00, 0.98, 0.965 in 13, 35, 39, 77 ms; AVIF of 1, 3, 4, 5, 6 takes 1.32, 1.10,
-# 1.02, 0.98, 0.985 in 20, 140, 140, 550, 760 ms (of what sharp's defaults take). In full colour AVIF takes 1.01 as many.
+# What is stored, once, for everybody who comes later. Bytes at equal SSIMULACRA2, of those that sharp's defaults take,
+# and CPU, photographs of 480 to 640 pixels: WebP of effort 1, 4, 5, 6 takes 1.24, 1.00, 0.98, 0.965 in 13, 35, 39, 77
+# ms; AVIF of 1, 3, 4, 5, 6 takes 1.3, 1.1, 1.02, 0.98, 0.985 in 20, 90, 140, 550, 760 ms, and in full colour 1.01
+# times that. benchmarks/rows/bytes.py has the curves.
 STORE_EFFORT = MappingProxyType({"jpg": 2, "png": 10, "webp": 6, "avif": 5})
 MOST_EFFORT = {"jpg": 2, "png": 10, "webp": 6, "avif": 10}
 SHRUNK = {"jpg": 2, "png": 10}

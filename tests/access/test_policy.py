@@ -92,3 +92,35 @@ def test_nothing_snaps_unless_that_is_on() -> None:
 def test_a_malformed_policy_is_a_configuration_error(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         policy(**settings)
+
+
+def test_a_size_that_is_listed_or_named_may_have_a_quality_of_its_own() -> None:
+    listed = policy(
+        sizes=("200x100", "1600x quality=60"), presets={"card": "400x300-cover quality=70", "again": "1600x"}
+    )
+    assert listed.qualities == {Size(1600, None): 60, Size(400, 300, "cover"): 70}
+    assert listed.presets["card"] == Size(400, 300, "cover")
+    assert listed.lists(ask("1600x")) and listed.lists(ask("400x300-cover"))
+
+
+def test_a_size_has_one_quality_because_it_has_one_key() -> None:
+    alike = policy(sizes=("1600x quality=60",), presets={"hero": "1600x quality=60"})
+    assert alike.qualities == {Size(1600, None): 60}
+    for settings in (
+        {"presets": {"hero": "1600x quality=60", "wide": "1600x quality=61"}},
+        {"sizes": ("1600x quality=60",), "presets": {"hero": "1600x quality=61"}},
+    ):
+        with pytest.raises(ConfigurationError, match="'1600x' has the quality 61, and 60 in another place"):
+            policy(**settings)
+
+
+@pytest.mark.parametrize("quality", ["101", "-1", "", "7.5", "high", "1000", "\u0667"])
+def test_a_quality_is_a_number_up_to_100(quality: str) -> None:
+    with pytest.raises(ConfigurationError, match="it is 0 to 100"):
+        policy(sizes=(f"1600x quality={quality}",))
+
+
+@pytest.mark.parametrize("size", ["quality=60", "any quality=60", "1600x quality=60 quality=61", "1600x\nquality=60"])
+def test_a_quality_belongs_to_one_size(size: str) -> None:
+    with pytest.raises(ConfigurationError, match="malformed"):
+        policy(sizes=("200x100", size))

@@ -25,7 +25,7 @@ from lazycrop.pictures import resampling
 from lazycrop.pictures import settings as pictures_settings
 from lazycrop.pictures.ingest import Prepared, mezzanines, prepare
 from lazycrop.pictures.render import best_source, render
-from lazycrop.pictures.settings import IngestSettings, Limits, Recipe
+from lazycrop.pictures.settings import IngestSettings, Limits, Recipe, Stage
 from servers import ROOT
 
 PHOTO = (ROOT / "tests/photos") / "Fossa_by_Jasper_Roks.jpg"
@@ -346,6 +346,9 @@ def test_heic_needs_its_package(monkeypatch):
         (Recipe, {"quality": {"jpg": -1}}),
         (Recipe, {"effort": {"webp": 7}}),
         (Recipe, {"effort": {"gif": 0}}),
+        (Recipe, {"effort": {"jpg": 3}}),
+        (Recipe, {"store_effort": {"png": 11}}),
+        (Recipe, {"store_effort": {"gif": 0}}),
         (Recipe, {"jpeg_subsampling": "4:2:2"}),
         (Recipe, {"background": "#ffffff"}),
         (Recipe, {"background": "fff"}),
@@ -432,26 +435,31 @@ def test_noise_that_no_optimised_jpeg_can_hold_is_stored_all_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "formats"),
+    ("changed", "formats", "last"),
     [
-        ({"quality": {"jpg": 81}}, {"jpg"}),
-        ({"quality": {"webp": 10, "avif": 10}}, {"webp", "avif"}),
-        ({"effort": {"png": 9}}, {"png"}),
-        ({"jpeg_subsampling": "4:4:4"}, {"jpg"}),
-        ({"background": "000000"}, {"jpg"}),
-        ({"quality": {"jpg": 80}, "effort": {"png": 3}}, set()),
+        ({"quality": {"jpg": 81}}, {"jpg"}, {"jpg"}),
+        ({"quality": {"webp": 10, "avif": 10}}, {"webp", "avif"}, {"webp", "avif"}),
+        ({"effort": {"png": 9}}, {"png"}, set()),
+        ({"store_effort": {"png": 9, "avif": 2}}, set(), {"png", "avif"}),
+        ({"jpeg_subsampling": "4:4:4"}, {"jpg"}, {"jpg"}),
+        ({"background": "000000"}, {"jpg"}, {"jpg"}),
+        ({"quality": {"jpg": 78}, "effort": {"png": 3}, "store_effort": {"png": 10}}, set(), set()),
     ],
 )
-def test_a_fingerprint_changes_with_the_settings_that_concern_its_format_alone(changed, formats):
+def test_a_fingerprint_changes_with_the_settings_that_concern_its_format_and_stage_alone(changed, formats, last):
     usual, other = Recipe(), Recipe(**changed)
-    assert {f for f in CONTENT_TYPES if usual.fingerprint(f) != other.fingerprint(f)} == formats
+    for stage in Stage:
+        found = {
+            format for format in CONTENT_TYPES if usual.fingerprint(format, stage) != other.fingerprint(format, stage)
+        }
+        assert found == (formats if stage is Stage.FIRST else last)
 
 
 def test_a_fingerprint_changes_with_the_release_and_the_resampler(monkeypatch):
-    before = Recipe().fingerprint("jpg")
+    before = Recipe().fingerprint("jpg", Stage.FIRST)
     assert re.fullmatch("[0-9a-f]{16}", before)
     with monkeypatch.context() as patch:
         patch.setattr(pictures_settings, "RECIPE", pictures_settings.RECIPE + 1)
-        assert Recipe().fingerprint("jpg") != before
+        assert Recipe().fingerprint("jpg", Stage.FIRST) != before
     monkeypatch.setattr(pictures_settings, "RESAMPLER", "another")
-    assert Recipe().fingerprint("jpg") != before
+    assert Recipe().fingerprint("jpg", Stage.FIRST) != before

@@ -8,7 +8,7 @@ import pytest
 
 from docs import make_keywords, make_options
 from lazycrop import Config, ConfigurationError, LazyCrop, Size, images_for
-from lazycrop.settings import OPTIONS, OWNERS, SECTIONS, from_env, from_ini, from_mapping, make_config
+from lazycrop.settings import OPTIONS, OWNERS, SECTIONS, from_env, from_ini, from_mapping, make_config, to_env
 from servers import ROOT
 
 
@@ -281,3 +281,17 @@ def test_every_keyword_is_typed_as_it_is() -> None:
 def test_every_option_has_a_sentence() -> None:
     for name, field in OPTIONS.items():
         assert field.metadata["help"].endswith("."), name
+
+
+@pytest.mark.parametrize(
+    ("sizes", "presets"),
+    [
+        ("200x100, 1600x quality=60 800x", "card=400x300-cover quality=70, hero=1600x"),
+        ("200x100\n1600x quality=60\n800x", "card = 400x300-cover quality=70\nhero=1600x"),
+    ],
+)
+def test_a_quality_belongs_to_the_size_before_it(sizes: str, presets: str) -> None:
+    config = make_config({"sizes": sizes, "presets": presets})
+    assert config.policy.sizes == ("200x100", "1600x quality=60", "800x")
+    assert config.policy.presets == {"card": "400x300-cover quality=70", "hero": "1600x"}
+    assert make_config(from_env(to_env(config.changed))) == config
