@@ -21,10 +21,10 @@ from lazycrop.library.origins import Origins
 from lazycrop.library.pages import Pages
 from lazycrop.library.records import Records
 from lazycrop.library.renders import Renders
-from lazycrop.library.stages import Stages
 from lazycrop.library.state import LARGEST, State
 from lazycrop.library.storing import Storing
 from lazycrop.library.versions import Versions
+from lazycrop.pictures.settings import Recipes
 from lazycrop.queues.brokers import BrokerQueue
 from lazycrop.queues.contract import EMBEDDED, INLINE, Actor, Queue, QueueSettings
 from lazycrop.queues.embedded import EmbeddedQueue
@@ -59,16 +59,16 @@ def build(config: Config) -> Parts:
     """Make the parts and connect them. Connects to nothing outside, starts no thread. Raises ConfigurationError."""
     events, policy = Events(), Policy(config.policy)
     store = open_store(config.store)
-    stages = Stages(config.recipe)
-    state = open_state(config, store, stages)
+    recipes = Recipes(config.recipe, policy.qualities)
+    state = open_state(config, store, recipes)
     sources = Sources(config.sources, config.download, config.store, store.unguarded)
     origins = Origins(store, sources, config)
-    records = Records(store, state, origins, stages, config.cache.record_seconds)
-    renders = Renders(state, events, stages, config.limits, config.renders)
+    records = Records(store, state, origins, recipes, config.cache.record_seconds)
+    renders = Renders(state, events, recipes, config.limits, config.renders)
     common = Common(store, state, records, origins, renders, events)
     versions = Versions(common, config)
     adopting = Adopting(common, versions, config)
-    storing = Storing(common, versions, adopting, policy, stages, config.queue.backlog_seconds)
+    storing = Storing(common, versions, adopting, policy, recipes, config.queue.backlog_seconds)
     actors: dict[str, Actor] = {
         STORE: storing.store,
         MEZZANINES: storing.add_mezzanines,
@@ -96,13 +96,13 @@ def build(config: Config) -> Parts:
     )
 
 
-def open_state(config: Config, store: Guarded, stages: Stages) -> State:
+def open_state(config: Config, store: Guarded, recipes: Recipes) -> State:
     """What is known of this store's images; what is known of another store's is never taken for it."""
     shared, local = open_shared_cache(config, store), ProcessCache(config.cache.cache_bytes)
     cache: KeyValue = local if shared is None else Layered(shared, local)
     largest = config.cache.cache_bytes // 4 if shared is None else LARGEST
     secret = config.policy.secret[0] if config.policy.secret else ""
-    return State(Sealed(cache, repr(store), secret), config.cache, largest, stages)
+    return State(Sealed(cache, repr(store), secret), config.cache, largest, recipes)
 
 
 def open_shared_cache(config: Config, store: Guarded) -> KeyValue | None:

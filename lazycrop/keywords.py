@@ -203,9 +203,6 @@ class Settings(TypedDict, total=False):
     """The same for what is stored, which nobody waits for; those not named keep their default:
     ``jpg=2,png=10,webp=6,avif=5``. What is shrunk needs ``lazycrop[small]``; without it Pillow does its best."""
 
-    store_effort: Mapping[str, int]
-    """The same for what the worker stores, which nobody waits for: ``jpg=1,png=9,webp=5,avif=4``."""
-
     stages: int
     """2: a size is answered by ``effort``, and stored by ``store_effort``; 1: it is stored as it was answered."""
 

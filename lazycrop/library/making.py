@@ -12,10 +12,10 @@ from lazycrop.concurrency.timing import measure
 from lazycrop.library.common import Common
 from lazycrop.library.jobs import LOOK, MEZZANINES, STORE, Jobs
 from lazycrop.library.records import Found
-from lazycrop.library.stages import Stage
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
 from lazycrop.pictures.ingest import lacks_mezzanines
+from lazycrop.pictures.settings import Stage
 from lazycrop.settings import Config
 
 _LOOKS_LIMIT = 100_000  # Image ids.

@@ -15,11 +15,11 @@ from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.errors import MissingObject, Overloaded, SourceUnavailable, StoreUnavailable, UnknownImage
 from lazycrop.library.origins import Origins
-from lazycrop.library.stages import Stage, Stages
 from lazycrop.library.state import Hot, Known, State
 from lazycrop.model import keys, records
 from lazycrop.model.derivatives import AUTO, Derivative
 from lazycrop.model.records import Pointer, Record, Tombstone
+from lazycrop.pictures.settings import Recipes, Stage
 from lazycrop.stores.contract import Store
 
 _RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
@@ -71,12 +71,12 @@ _Recent = dict[tuple[str, int | None], tuple[Record, float]]
 class Records:
     """The records of the images of one store."""
 
-    def __init__(self, store: Store, state: State, origins: Origins, stages: Stages, record_seconds: int) -> None:
+    def __init__(self, store: Store, state: State, origins: Origins, recipes: Recipes, record_seconds: int) -> None:
         self._store = store
         self._state = state
         self._origins = origins
-        self._stages = stages
-        self.recipe = stages.fingerprint_of_all
+        self._recipes = recipes
+        self.recipe = recipes.all
         self._record_seconds = record_seconds
         self._flights: SingleFlight[Record] = SingleFlight()  # looks at the store, and at sources
         # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
@@ -234,9 +234,9 @@ class Records:
             derivative=derivative,
             record=record,
             fresh_until=fresh_until,
-            recipe=self._stages.fingerprint(derivative) if stored_by is None else stored_by,
+            recipe=self._recipes.fingerprint(derivative, Stage.FIRST) if stored_by is None else stored_by,
             stored=stored_by is not None,
-            is_first=stored_by is None and self._stages.differ(derivative),
+            is_first=stored_by is None and self._recipes.stored_stage(derivative) is Stage.LAST,
             hot=known.hot_of(record),
             quarantined=known.quarantines(record),
         )
@@ -252,9 +252,9 @@ class Records:
         It was by today's settings where they are those of the day when the image was stored. (Where the worker was late
         and stored the first stage, that is not so; but then no other bytes have this tag.)
         """
-        is_known = record.recipe == self._stages.fingerprint_of_all
-        stage = Stage.LAST if self._stages.differ(derivative) else Stage.FIRST
-        return self._stages.fingerprint(derivative, stage) if is_known else _UNKNOWN_RECIPE
+        if record.recipe != self.recipe:
+            return _UNKNOWN_RECIPE
+        return self._recipes.fingerprint(derivative, self._recipes.stored_stage(derivative))
 
 
 # A request and its job read one record three times.

@@ -16,13 +16,12 @@ from lazycrop.concurrency.memory import Memory
 from lazycrop.concurrency.pool import Pool
 from lazycrop.errors import ImageError, ImageTooLarge, LazyCropError, Overloaded
 from lazycrop.events import Events, Failed, Rendered
-from lazycrop.library.stages import Stage, Stages
 from lazycrop.library.state import State
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
 from lazycrop.pictures.ingest import upright
 from lazycrop.pictures.render import render
-from lazycrop.pictures.settings import Limits
+from lazycrop.pictures.settings import Limits, Recipes, Stage
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -62,10 +61,10 @@ class Renders:
     What the worker encodes takes longer, and none of the threads of those who wait for an answer.
     """
 
-    def __init__(self, state: State, events: Events, stages: Stages, limits: Limits, count: int) -> None:
+    def __init__(self, state: State, events: Events, recipes: Recipes, limits: Limits, count: int) -> None:
         self._state = state
         self._events = events
-        self._stages = stages
+        self._recipes = recipes
         self._limits = limits
         count = count or os.cpu_count() or 1
         self._benches = {stage: Bench(f"lazycrop-render-{stage.name.lower()}", count) for stage in Stage}
@@ -102,8 +101,9 @@ class Renders:
             source,
             derivative.size,
             derivative.format,
-            self._stages.recipe(stage),
+            self._recipes.of(derivative.size),
             self._limits,
+            stage,
             focal=record.focal,
             dimensions=(record.width, record.height),
             reserve=self.memory.use,

@@ -17,10 +17,10 @@ from typing import Any
 from lazycrop.caches.contract import CacheSettings
 from lazycrop.caches.sealed import Sealed
 from lazycrop.errors import BadRecord
-from lazycrop.library.stages import Stages
 from lazycrop.model import keys
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
+from lazycrop.pictures.settings import Recipes, Stage
 
 # memcached refuses values over 1 MiB, its own header and ours included, and with noreply it does so silently.
 # (A process's own memory takes what is a quarter of it.)
@@ -83,15 +83,15 @@ class Lease:
 class State:
     """What lazycrop keeps in the cache.
 
-    ``stages``: hot bytes are of the first one; those by another recipe, which another process may have during a
+    ``recipes``: hot bytes are of the first one; those by another recipe, which another process may have during a
     deployment, are another thing.
     """
 
-    def __init__(self, cache: Sealed, settings: CacheSettings, largest: int, stages: Stages) -> None:
+    def __init__(self, cache: Sealed, settings: CacheSettings, largest: int, recipes: Recipes) -> None:
         self._cache = cache
         self._settings = settings
         self._largest = largest
-        self._stages = stages
+        self._recipes = recipes
 
     def look(self, derivative: Derivative, current: bool) -> Known:
         """All that is known, in one round trip.
@@ -165,7 +165,7 @@ class State:
 
     def making_name(self, derivative: Derivative, tag: str) -> str:
         """What the lease to make a derivative is called: who makes other bytes is no reason to wait."""
-        return f"{derivative.key} {tag} {self._stages.fingerprint(derivative)}"
+        return f"{derivative.key} {tag} {self._recipes.fingerprint(derivative, Stage.FIRST)}"
 
     def count_failure(self, derivative: Derivative, tag: str) -> None:
         """An image could not be decoded; the second time in ``quarantine_seconds`` puts it into quarantine."""
@@ -179,7 +179,7 @@ class State:
         self._cache.close()
 
     def _hot_name(self, derivative: Derivative) -> str:
-        return f"hot {derivative.key} {self._stages.fingerprint(derivative)}"
+        return f"hot {derivative.key} {self._recipes.fingerprint(derivative, Stage.FIRST)}"
 
 
 def _marker_name(derivative: Derivative) -> str:

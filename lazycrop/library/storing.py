@@ -13,11 +13,11 @@ from lazycrop.library.adopting import Adopting
 from lazycrop.library.common import Common
 from lazycrop.library.jobs import SINCE
 from lazycrop.library.origins import put
-from lazycrop.library.stages import Stage, Stages
 from lazycrop.library.versions import Versions
 from lazycrop.model import keys
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
 from lazycrop.model.records import Record
+from lazycrop.pictures.settings import Recipes, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Storing:
         versions: Versions,
         adopting: Adopting,
         policy: Policy,
-        stages: Stages,
+        recipes: Recipes,
         backlog_seconds: int,
     ) -> None:
         self._store, self._state, self._records = common.store, common.state, common.records
@@ -41,7 +41,7 @@ class Storing:
         self._versions = versions
         self._adopting = adopting
         self._policy = policy
-        self._stages = stages
+        self._recipes = recipes
         self._backlog_seconds = backlog_seconds
 
     def store(self, message: Any) -> None:
@@ -81,7 +81,7 @@ class Storing:
         """How far to encode it: as it was answered where that is all there is, or where the worker is late."""
         since = message.get(SINCE)
         is_late = isinstance(since, int | float) and time.time() > since + self._backlog_seconds
-        return Stage.LAST if self._stages.differ(derivative) and not is_late else Stage.FIRST
+        return Stage.FIRST if is_late else self._recipes.stored_stage(derivative)
 
     def _put(self, derivative: Derivative, record: Record, stage: Stage) -> str:
         """Put it unless it is there; returns the recipe of the object."""
@@ -92,9 +92,9 @@ class Storing:
             data = self._rendered(derivative, record, stage)
         if data is not None and put(self._store, record, key, data, CONTENT_TYPES[derivative.format], new=True):
             logger.info("stored %r, %d bytes", derivative.key, len(data))
-            late = stage == Stage.FIRST and self._stages.differ(derivative)
+            late = stage is not self._recipes.stored_stage(derivative)
             self._events.tell(Stored(record.image_id, record.version, derivative.key, length=len(data), late=late))
-            return self._stages.fingerprint(derivative, stage)
+            return self._recipes.fingerprint(derivative, stage)
         return self._records.recipe_of_stored(derivative, record)
 
     def _clear(self, derivative: Derivative) -> None:
@@ -106,5 +106,5 @@ class Storing:
                 self._store.delete(keys.derivative(derivative.image_id, version, size, format, private))
 
     def _rendered(self, derivative: Derivative, record: Record, stage: Stage) -> bytes:
-        source = self._origins.begin_reading(record, derivative.size)()
+        source = self._origins.begin_reading(record, derivative.size, stage)()
         return self._renders.size(derivative, record, source, stage, _WAIT)

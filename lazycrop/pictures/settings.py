@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import IntEnum
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
@@ -46,11 +46,11 @@ SHRUNK = {"jpg": 2, "png": 10}
 LONGEST_SIDE = {"jpg": 65_500, "png": 65_535, "webp": 16_383, "avif": 65_535, "gif": 65_535}
 
 
-class Stage(Enum):
+class Stage(IntEnum):
     """How far an encoding is: the first is fast and answers a request, the last is small and is stored."""
 
-    FIRST = "first"
-    LAST = "last"
+    FIRST = 1
+    LAST = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +75,15 @@ class Recipe:
         "The same for what is stored, which nobody waits for; those not named keep their default: "
         "`jpg=2,png=10,webp=6,avif=5`. What is shrunk needs `lazycrop[small]`; without it Pillow does its best.",
     )
+    stages: int = option(
+        2, "2: a size is answered by `effort`, and stored by `store_effort`; 1: it is stored as it was answered."
+    )
     jpeg_subsampling: str = option("4:2:0", "Colour resolution of JPEG: `4:2:0`, or `4:4:4` for sharp coloured edges.")
     background: str = option("ffffff", "What shows through where a format has no transparency, as `rrggbb`.")
 
     def __post_init__(self) -> None:
         _check("jpeg_subsampling", [self.jpeg_subsampling], ("4:2:0", "4:4:4"))
+        _check("stages", [self.stages], range(1, 3))
         _check("quality", self.quality, QUALITY)
         for format, value in self.quality.items():
             _check(f"quality of {format}", [value], range(101))
@@ -112,7 +116,7 @@ class Recipe:
         by = [RESAMPLER]
         if self.effort_of(format, stage) >= SHRUNK.get(format, 99):
             by.append(SHRINKERS[format])
-        text = repr((RECIPE, stage.value, by, sorted(changed.items())))
+        text = repr((RECIPE, int(stage), by, sorted(changed.items())))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _deciding(self, format: str, stage: Stage) -> dict[str, Any]:
@@ -126,7 +130,11 @@ class Recipe:
 
 
 class Recipes:
-    """The recipe of each size: that of the settings, but for the sizes that have a quality of their own."""
+    """The recipe of each size: that of the settings, but for the sizes that have a quality of their own.
+
+    The store holds one stage of a derivative, so that a key has one content for ever: the last one, where it has two.
+    The first is then in the cache while it is hot. Each has a fingerprint, and with it an ETag, of its own.
+    """
 
     def __init__(self, recipe: Recipe, qualities: Mapping[Size, int]) -> None:
         self._usual = recipe
@@ -137,7 +145,12 @@ class Recipes:
     def of(self, size: Size | None) -> Recipe:
         return self._own.get(size, self._usual)
 
-    def fingerprint(self, derivative: Derivative, stage: Stage = Stage.LAST) -> str:
+    def stored_stage(self, derivative: Derivative) -> Stage:
+        """Which stage the store holds. An origin has one, and a format whose encoder knows no effort."""
+        has_two = self._usual.stages == 2 and derivative.size is not None and derivative.format in STORE_EFFORT
+        return Stage.LAST if has_two else Stage.FIRST
+
+    def fingerprint(self, derivative: Derivative, stage: Stage) -> str:
         """That of the recipe of this derivative's size, in its format."""
         return self._prints[derivative.size if derivative.size in self._own else None][derivative.format, stage]
 
@@ -145,7 +158,7 @@ class Recipes:
     def all(self) -> str:
         """16 hexadecimal digits that change with whatever changes the bytes of any stored derivative."""
         own = sorted((str(size), *self._prints[size].values()) for size in self._own)
-        return hashlib.sha256(repr((*self._prints[None].values(), *own)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((self._usual.stages, *self._prints[None].values(), *own)).encode()).hexdigest()[:16]
 
 
 def _prints(recipe: Recipe) -> dict[tuple[str, Stage], str]:

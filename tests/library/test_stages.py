@@ -14,9 +14,9 @@ from client import alike
 from lazycrop import ConfigurationError, LazyCrop, Request
 from lazycrop.http.answers import Answer
 from lazycrop.library.jobs import SINCE, STORE
-from lazycrop.library.stages import Stage
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.sizes import Size
+from lazycrop.pictures.settings import Stage
 from lazycrop.stores import MemoryStore
 
 PHOTO = Path(__file__).parents[1] / "photos"

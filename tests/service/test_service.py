@@ -44,7 +44,7 @@ from lazycrop.errors import (
 )
 from lazycrop.http.requests import Request
 from lazycrop.library import claims
-from lazycrop.library.stages import Stage
+from lazycrop.pictures.settings import Stage
 from lazycrop.stores.folder import FolderStore
 from lazycrop.stores.memory import MemoryStore
 from servers import eventually, photo
