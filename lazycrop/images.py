@@ -53,7 +53,7 @@ class LazyCrop:
         self.pages = parts.pages
         self._events = parts.events
         self._service = Service(parts, self.config)
-        self.remembered = self._service.remembered
+        self.remembered, self.at_hand = self._service.remembered, self._service.at_hand
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], prefix: str = settings.PREFIX) -> LazyCrop:

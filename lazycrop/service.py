@@ -72,7 +72,7 @@ class Service:
         self._maker = parts.maker
         self._room = Room(config.waiting_requests)
         self._shortcuts = Shortcuts(config.shortcuts)
-        self.remembered = self._shortcuts.redirect
+        self.remembered, self.at_hand = self._shortcuts.redirect, self._shortcuts.at_hand
         self.forget = self._shortcuts.forget
 
     def answer(self, request: Request) -> Answer:

@@ -30,6 +30,7 @@ SIBLINGS = {
     ("events", "errors"),
     ("access", "model"),  # It decides about derivatives and signs their URLs.
     ("sources", "stores"),  # A source may be a bucket, and is another place than the store.
+    ("asgi", "markup"),  # It has the helpers of pages, to be awaited.
     ("cli", "playground"),  # `lazycrop demo` and `lazycrop worker` start these two.
     ("cli", "worker"),
 }
@@ -55,18 +56,19 @@ OWNERS = {
     "waitress": "cli",
 }
 # Dramatiq's command line loads it, and finds its broker by dramatiq.set_broker().
-# The classic API answers in the words of two frameworks that have no adapter.
-ALSO = {("worker", "dramatiq"), ("storage", "webob"), ("storage", "django")}
+# The classic API answers in the words of one library that has no adapter.
+ALSO = {("worker", "dramatiq"), ("storage", "webob")}
 
 FRAMEWORKS = {
     "bottle_lazycrop": {"bottle"},
-    "django_lazycrop": {"django"},
-    "flask_lazycrop": {"flask", "werkzeug", "click"},
+    "django_lazycrop": {"django", "storages", "click"},
+    "flask_lazycrop": {"flask", "werkzeug", "click", "wtforms"},
     "paste_lazycrop": {"paste"},
-    "pyramid_lazycrop": {"pyramid"},
+    "pyramid_lazycrop": {"pyramid", "colander"},
     "wheezy_lazycrop": {"wheezy"},
 }
-COMMANDS = {"cli"}  # What a framework's own command line takes in.
+# What a framework's own command line takes in; and what has the same names for ASGI as lazycrop itself has for WSGI.
+MODULES = {"cli", "asgi"}
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -206,7 +208,7 @@ def _of_adapters(root: Path) -> Iterator[str]:
                 f"{adapter} imports {library}: an adapter knows its framework and lazycrop only; do without it, or say "
                 "in FRAMEWORKS that it is a part of the framework."
             )
-        for used in sorted(_used_of_lazycrop(path) - {*_public(root), *COMMANDS}):
+        for used in sorted(_used_of_lazycrop(path) - {*_public(root), *MODULES}):
             yield (
                 f"{adapter} uses {used} of lazycrop: an adapter knows its public names only; take one of those, or "
                 "make it public in lazycrop/__init__.py."

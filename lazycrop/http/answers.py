@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
@@ -17,6 +17,7 @@ from lazycrop.model.derivatives import CONTENT_TYPES, IMMUTABLE
 from lazycrop.options import option
 
 METHODS = ("GET", "HEAD")
+Headers = Sequence[tuple[str, str]]
 
 # A picture is never a document: nothing may sniff, script or frame it.
 _SECURITY = (
@@ -193,6 +194,11 @@ def moved(path: str, query: str) -> Answer:
 
 def not_modified(freshness: Freshness, outcome: Outcome) -> Answer:
     return Answer(304, [*freshness.headers(), *_SECURITY], b"", outcome)
+
+
+def encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI has them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 def sooner(headers: list[tuple[str, str]], seconds: int) -> list[tuple[str, str]]:

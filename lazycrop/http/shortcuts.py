@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from lazycrop.caches.process import ProcessCache
-from lazycrop.http.answers import Answer, sooner
+from lazycrop.http.answers import Answer, Headers, encoded, sooner
 from lazycrop.options import option
-
-Headers = Sequence[tuple[str, str]]
 
 _LONGEST = 1_000  # Characters of a URL; a signed one has fewer, and a client may make them longer for nothing.
 
@@ -31,7 +29,7 @@ class ShortcutSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shortcut:
     """Status and headers of an answer; key and length of the object that is its body, None for a redirect."""
 
@@ -45,6 +43,11 @@ class Shortcut:
     def body_name(self) -> str:
         """Not its key alone: after a purge, and a store by another process, another object may have that."""
         return f"{self.key} {self.until}"
+
+    @cached_property
+    def encoded(self) -> list[tuple[bytes, bytes]]:
+        """Its headers as ASGI has them: to encode them takes longer than all else that is done for a redirect."""
+        return encoded(self.headers)
 
 
 Table = dict[tuple[str, str], Shortcut]
@@ -68,6 +71,12 @@ class Shortcuts:
         if shortcut is None or shortcut.key is not None or shortcut.until <= time.monotonic():
             return None
         return shortcut
+
+    def at_hand(self, path: str, query: str) -> tuple[Shortcut, bytes] | None:
+        """The same, or where it is a short object that was kept: that, and its bytes. Never blocks."""
+        shortcut = self.get(path, query)
+        body = None if shortcut is None else self._body(shortcut)
+        return None if shortcut is None or body is None else (shortcut, body)
 
     def keep(self, table: Table, url: tuple[str, str], answer: Answer) -> None:
         """Keep an answer for a stored size while its record is fresh; of a URL that expires, a tenth of what is left.
@@ -95,11 +104,14 @@ class Shortcuts:
 
     def ready(self, shortcut: Shortcut) -> Answer | None:
         """The answer for which nothing is needed but what is at hand: a redirect, or a short object that was kept."""
-        body: bytes | None = b""
-        if shortcut.key is not None:
-            name = shortcut.body_name
-            body = self._bodies.get_many("", [name]).get(name)
+        body = self._body(shortcut)
         return None if body is None else Answer(shortcut.status, list(shortcut.headers), body)
+
+    def _body(self, shortcut: Shortcut) -> bytes | None:
+        if shortcut.key is None:
+            return b""
+        name = shortcut.body_name
+        return self._bodies.get_many("", [name]).get(name)
 
     def keep_body(self, shortcut: Shortcut, body: bytes) -> None:
         """Keep the short object of a shortcut, as long as there is room."""
