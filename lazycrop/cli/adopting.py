@@ -7,11 +7,14 @@ from functools import partial
 
 import click
 
-from lazycrop.cli.bulk import Item, Outcome, changes, each, failed, for_many, jobs_option, outcome, read_lines
+from lazycrop.cli.bulk import Item, Outcome, changes, each, for_many, jobs_option, not_done, outcome, read_lines
 from lazycrop.cli.options import Settings, command
 from lazycrop.errors import BadRequest, ConfigurationError, LazyCropError
 from lazycrop.images import LazyCrop
 from lazycrop.model.keys import composed
+
+AdoptOne = Callable[[str], str]
+"""Adopts the image of an id; returns whether that was done or not needed."""
 
 
 @command(shows=("store", "source", "sources"))
@@ -36,21 +39,29 @@ def adopt(settings: Settings, places: tuple[str, ...], jobs: int) -> None:
     images = for_many(settings, jobs)
     if not images.sources:
         raise ConfigurationError("There is nothing to adopt from: set 'source', or name several in 'sources'.")
+    each("adopted", _items(images, places), _adopting, settings, jobs)
+
+
+def _adopting(images: LazyCrop) -> AdoptOne:
     kind = changes(images)
-
-    def adopt_one(image_id: str) -> list[Outcome]:
-        return [outcome(image_id, lambda: kind(images.adopt(image_id).image_id), of_any_kind=True)]
-
-    each("adopted", _items(images, places, adopt_one), jobs)
+    return lambda image_id: kind(images.adopt(image_id).image_id)
 
 
-def _items(images: LazyCrop, places: tuple[str, ...], adopt_one: Callable[[str], list[Outcome]]) -> Iterator[Item]:
+def _item(image_id: str) -> Item:
+    return Item(image_id, partial(_adopted, image_id))
+
+
+def _adopted(image_id: str, adopt_one: AdoptOne) -> list[Outcome]:
+    return [outcome(image_id, partial(adopt_one, image_id), of_any_kind=True)]
+
+
+def _items(images: LazyCrop, places: tuple[str, ...]) -> Iterator[Item]:
     if "-" in places[:-1] or (places[-1:] == ("-",) and len(places) > 2):
         raise click.UsageError("Give one SOURCE at most before -, and nothing after it.")
     below = [_below(images, place) for place in places if place != "-"]
     if "-" in places:
-        return _named(below[0] if below else "", adopt_one)
-    return _found(images, below or [f"{name}/" if name else "" for name in images.sources.names], adopt_one)
+        return _named(below[0] if below else "")
+    return _found(images, below or [f"{name}/" if name else "" for name in images.sources.names])
 
 
 def _below(images: LazyCrop, place: str) -> str:
@@ -61,26 +72,22 @@ def _below(images: LazyCrop, place: str) -> str:
     return f"{place}/" if place else ""
 
 
-def _named(below: str, adopt_one: Callable[[str], list[Outcome]]) -> Iterator[Item]:
-    return (partial(adopt_one, below + name) for name in read_lines("-", "the name of a file"))
+def _named(below: str) -> Iterator[Item]:
+    return (_item(below + name) for name in read_lines("-", "the name of a file"))
 
 
-def _found(images: LazyCrop, places: list[str], adopt_one: Callable[[str], list[Outcome]]) -> Iterator[Item]:
-    """What is found in all places. One that cannot list has failed, for_many, and the others are gone through."""
+def _found(images: LazyCrop, places: list[str]) -> Iterator[Item]:
+    """What is found in all places. One that cannot list has failed, and the others are gone through."""
     for below in places:
         name, is_empty = below.rstrip("/"), True
         try:
             for image_id in images.sources.walk(below):
                 is_empty = False
-                yield partial(adopt_one, image_id)
+                yield _item(image_id)
             if is_empty and name not in images.sources.names:
-                yield partial(_not_found, name, BadRequest("The source has no such folder, or nothing in it."))
+                yield not_done(name, BadRequest("The source has no such folder, or nothing in it."))
         except BadRequest as error:
             how = " ".join(["lazycrop adopt", *filter(None, [name]), "-"])
-            yield partial(_not_found, name or "source", BadRequest(f"{error} One a line: {how} < names.txt"))
+            yield not_done(name or "source", BadRequest(f"{error} One a line: {how} < names.txt"))
         except LazyCropError as error:
-            yield partial(_not_found, name or "source", error)
-
-
-def _not_found(name: str, error: LazyCropError) -> list[Outcome]:
-    return [failed(name, error)]
+            yield not_done(name or "source", error)

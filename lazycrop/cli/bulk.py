@@ -10,11 +10,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any, TextIO
 
 import click
 
+from lazycrop.cli.children import Ended, can_have, children, heed_no_signals
 from lazycrop.cli.options import Settings
 from lazycrop.errors import BadImageId, BadRequest, FetchError, ImageError, LazyCropError, Unavailable, UnsupportedImage
 from lazycrop.images import LazyCrop
@@ -25,6 +29,8 @@ _AHEAD = 32
 # Bytes of pixels for each job where the setting says nothing: a photograph of 12 to 24 megapixels takes 110 to 200 MB.
 # With what a server is given all of them would take turns, and two jobs be no quicker than one.
 _PIXELS = 256_000_000
+# So many are done by this process: another one takes half a second to start, in which that is done as well.
+_FEW = 4
 _RENEWED = 0.1  # seconds between two looks of the line on a terminal
 
 DONE, BEFORE, NO_IMAGE, FAILED = "done", "as before", "no image", "failed"
@@ -39,8 +45,16 @@ class Outcome:
     reason: str = ""
 
 
-Item = Callable[[], list[Outcome]]
-"""What is to be done, and returns what became of it."""
+Task = Callable[[LazyCrop], Any]
+"""Makes, of the LazyCrop that is worked with, what each item is handed to do its work with. It can be pickled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something to be done. ``work``: does it, with what the task made; it can be pickled, as it has names alone."""
+
+    name: str
+    work: Callable[[Any], list[Outcome]]
 
 
 def jobs_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,7 +63,7 @@ def jobs_option(command: Callable[..., None]) -> Callable[..., None]:
         type=click.IntRange(1, 256),
         default=os.cpu_count() or 1,
         show_default="one for each CPU",
-        help="Images at once; no more than the setting 'renders' are worked on at the same time.",
+        help="Images at once, each in a process of its own, which takes 100 to 400 MB for photographs.",
     )(command)
 
 
@@ -58,17 +72,17 @@ def for_many(settings: Settings, jobs: int) -> LazyCrop:
     return LazyCrop(**{"pixel_memory": jobs * _PIXELS, **settings})
 
 
-def each(done: str, items: Iterable[Item], jobs: int) -> None:
+def each(done: str, items: Iterable[Item], task: Task, settings: Settings, jobs: int) -> None:
     """Do all of it; exit with status 1 where some of it failed, and orderly when the process is told to end.
 
     ``done``: what one that is done is called.
     """
     tally = _Tally(done)
     window: deque[Future[list[Outcome]]] = deque()
-    with ThreadPoolExecutor(jobs, "lazycrop-bulk") as pool:
+    with _hands(task, settings, jobs) as do, ThreadPoolExecutor(jobs, "lazycrop-bulk", heed_no_signals) as pool:
         try:
             for item in items:
-                window.append(pool.submit(item))
+                window.append(pool.submit(do, item))
                 if len(window) == jobs * _AHEAD:
                     tally.add(window[0].result())
                     window.popleft()
@@ -78,7 +92,7 @@ def each(done: str, items: Iterable[Item], jobs: int) -> None:
         except (KeyboardInterrupt, SystemExit, LazyCropError) as end:  # What is under way is ended, and nothing begun.
             pool.shutdown(cancel_futures=True)
             for future in window:
-                if not future.cancelled():
+                if not future.cancelled() and future.exception() is None:
                     tally.add(future.result())
             tally.clear()
             click.echo(f"Stopped: {tally.summary()} Run it again to go on.")
@@ -89,6 +103,36 @@ def each(done: str, items: Iterable[Item], jobs: int) -> None:
     click.echo(tally.summary())
     if tally.counts[FAILED]:
         sys.exit(1)
+
+
+@contextmanager
+def _hands(task: Task, settings: Settings, jobs: int) -> Iterator[Callable[[Item], list[Outcome]]]:
+    """What does an item, on as many threads as there are jobs: by itself, or by a process of the thread's own."""
+    here = partial(_done, task(for_many(settings, jobs)))
+    if jobs == 1 or not can_have(settings):
+        yield here
+        return
+    numbers = count()
+    with children(partial(_make, task, settings)) as do_there:
+
+        def do(item: Item) -> list[Outcome]:
+            if next(numbers) < _FEW:
+                return here(item)
+            try:
+                outcomes: list[Outcome] = do_there(item)
+            except Ended as error:
+                return [failed(item.name, error)]
+            return outcomes
+
+        yield do
+
+
+def _make(task: Task, settings: Settings) -> Callable[[Item], list[Outcome]]:
+    return partial(_done, task(for_many(settings, 1)))
+
+
+def _done(hand: Any, item: Item) -> list[Outcome]:
+    return item.work(hand)
 
 
 class _Tally:
@@ -143,6 +187,15 @@ def outcome(name: str, do: Callable[[], str], *, of_any_kind: bool) -> Outcome:
 
 def failed(name: str, error: Exception) -> Outcome:
     return Outcome(FAILED, name, str(error) if isinstance(error, LazyCropError) else repr(error))
+
+
+def not_done(name: str, error: LazyCropError) -> Item:
+    """What cannot even be begun."""
+    return Item(name, partial(_not_done, [failed(name, error)]))
+
+
+def _not_done(outcomes: list[Outcome], hand: object) -> list[Outcome]:
+    return outcomes
 
 
 def _patiently(do: Callable[[], str]) -> str:

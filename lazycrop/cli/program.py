@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import traceback
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -14,6 +13,7 @@ from lazycrop import __version__
 from lazycrop.cli.adopting import adopt
 from lazycrop.cli.checking import check
 from lazycrop.cli.images import purge, url, warm
+from lazycrop.cli.logs import OneLine
 from lazycrop.cli.serving import demo, serve
 from lazycrop.cli.storing import store
 from lazycrop.cli.working import worker
@@ -41,16 +41,9 @@ def _end(number: int, frame: object) -> NoReturn:
 def commands() -> None:
     """Store an image once; ask for any size of it by URL, any time later."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine("%(message)s"))
+    handler.setFormatter(OneLine("%(message)s"))
     handler.addFilter(logging.Filter("lazycrop"))  # Other libraries' warnings are about the same, in more lines.
     logging.basicConfig(handlers=[handler])
-
-
-class _OneLine(logging.Formatter):
-    """The reason of a failure in one line, without a traceback."""
-
-    def formatException(self, info: Any) -> str:
-        return "".join(traceback.format_exception_only(info[1])).strip()
 
 
 for command in (store, adopt, url, warm, purge, serve, demo, worker, check):

@@ -24,12 +24,15 @@ from lazycrop.cli.bulk import (
     for_many,
     is_named_as_image,
     jobs_option,
+    not_done,
     outcome,
     read_lines,
 )
 from lazycrop.cli.options import Settings, command
 from lazycrop.errors import BadRequest
+from lazycrop.images import LazyCrop
 from lazycrop.model.keys import composed
+from lazycrop.model.records import Focal
 from lazycrop.model.sizes import DEFAULT_BOUND
 from lazycrop.stores.folder import FolderStore
 
@@ -79,23 +82,27 @@ def store(settings: Settings, arguments: tuple[str, ...], bound: str, focal: Any
         record = images.store_origin(ids[0], _url_or_path(source), bound, focal=focal)
         click.echo(f"{record.width}x{record.height} {record.format}, {record.length:,} bytes: {record.url}")
         return
-    below = f"{ids[0]}/" if ids else ""
+    task = partial(_storing, below=f"{ids[0]}/" if ids else "", bound=bound, focal=focal, again=again)
+    each("stored", _items(source, images.store), task, settings, jobs)
+
+
+def _storing(images: LazyCrop, *, below: str, bound: str, focal: Focal, again: bool) -> StoreOne:
     kind = changes(images)
 
     def store_one(image_id: str, source: str) -> str:
         record = images.store_origin(below + image_id, _url_or_path(source), bound, focal=focal, again=again)
         return kind(record.image_id)
 
-    each("stored", _items(source, images.store, store_one), jobs)
+    return store_one
 
 
-def _items(source: str, store: object, store_one: StoreOne) -> Iterator[Item]:
+def _items(source: str, store: object) -> Iterator[Item]:
     if source == "-" or not os.path.isdir(source):
-        return _of_list(read_lines(source, "an image id, a tab and a source"), store_one)
+        return _of_list(read_lines(source, "an image id, a tab and a source"))
     own = store.path if isinstance(store, FolderStore) else None
     if own is not None and Path(os.path.realpath(source)).is_relative_to(own):
         raise BadRequest(f"The folder {source!r} is in that of the store, {own!r}, where images come and go.")
-    return _of_folder(Path(source), own, store_one)
+    return _of_folder(Path(source), own)
 
 
 def _url_or_path(source: str) -> str | Path:
@@ -107,7 +114,7 @@ def _is_many(source: str) -> bool:
     return source == "-" or os.path.isdir(source) or ("://" not in source and Path(source).suffix.lower() in _LISTS)
 
 
-def _of_list(lines: Iterator[str], store_one: StoreOne) -> Iterator[Item]:
+def _of_list(lines: Iterator[str]) -> Iterator[Item]:
     """An item a line, as it is read."""
     seen: set[str] = set()
     for line in lines:
@@ -118,9 +125,9 @@ def _of_list(lines: Iterator[str], store_one: StoreOne) -> Iterator[Item]:
             error = _replaces(given)
         else:
             seen.add(composed(image_id))
-            yield partial(_listed, image_id, given, store_one)
+            yield Item(image_id, partial(_listed, image_id, given))
             continue
-        yield partial(_not_done, image_id, error)
+        yield not_done(image_id, error)
 
 
 def _listed(image_id: str, source: str, store_one: StoreOne) -> list[Outcome]:
@@ -128,15 +135,11 @@ def _listed(image_id: str, source: str, store_one: StoreOne) -> list[Outcome]:
     return [replace(made, name=image_id)]
 
 
-def _not_done(name: str, error: BadRequest) -> list[Outcome]:
-    return [failed(name, error)]
-
-
 def _replaces(source: str) -> BadRequest:
     return BadRequest(f"{source!r} would replace another image of the same id; give it an id of its own.")
 
 
-def _of_folder(folder: Path, own: str | None, store_one: StoreOne, above: str = "") -> Iterator[Item]:
+def _of_folder(folder: Path, own: str | None, above: str = "") -> Iterator[Item]:
     """An item an image id, which several files may have, as cat.jpg and cat.xmp. Of names those of one folder are kept.
 
     ``own``: the store's folder, which is none of the images' even where it lies among them. Links to folders are left
@@ -147,14 +150,14 @@ def _of_folder(folder: Path, own: str | None, store_one: StoreOne, above: str = 
             found = sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
     except OSError as error:
         sentence = f"The folder {str(folder)!r} cannot be read: {error.strerror}."
-        yield partial(_not_done, above.rstrip("/") or str(folder), BadRequest(sentence))
+        yield not_done(above.rstrip("/") or str(folder), BadRequest(sentence))
         return
     files = sorted((one.name for one in found if not os.path.isdir(one.path)), key=_id_of)
     for image_id, names in groupby(files, _id_of):
-        yield partial(_of_one_id, above + image_id, [folder / name for name in names], store_one)
+        yield Item(above + image_id, partial(_of_one_id, above + image_id, [folder / name for name in names]))
     for one in found:
         if one.is_dir(follow_symlinks=False) and (own is None or os.path.realpath(one.path) != own):
-            yield from _of_folder(folder / one.name, own, store_one, f"{above}{one.name}/")
+            yield from _of_folder(folder / one.name, own, f"{above}{one.name}/")
 
 
 def _id_of(name: str) -> str:
