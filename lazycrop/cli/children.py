@@ -115,7 +115,11 @@ class _Child:
 
 
 def _work(connection: Connection, make: Make, folder: str, level: int) -> None:
-    """The life of a child: until its parent has closed the connection, or is dead."""
+    """The life of a child: until its parent has closed the connection, or is dead.
+
+    Then it is as dead at once: else a second run would store anew what this one is about to.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.chdir(folder)
     sending = threading.Lock()
 
@@ -129,6 +133,13 @@ def _work(connection: Connection, make: Make, folder: str, level: int) -> None:
         tell(None)
         while True:
             tell(do(connection.recv()))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _log_by(tell: Callable[[logging.LogRecord], None], level: int) -> None:

@@ -191,6 +191,7 @@ def test_after_a_kill_nothing_is_stored_twice(tmp_path: Path, arguments: tuple[s
     with started(tmp_path, *arguments, "--jobs", "3") as process:
         eventually(lambda: len(records(tmp_path / "images")) >= 20, what="some are stored")
         process.kill()
+        process.communicate()  # Its children, who have its streams, end with it.
     before = records(tmp_path / "images")
     done = lazycrop(tmp_path, *arguments)
     after = records(tmp_path / "images")
@@ -243,7 +244,7 @@ def _until_end(terminal: int) -> Iterator[bytes]:
 def test_no_more_is_looked_up_than_is_soon_done() -> None:
     begun, ended, most = 0, 0, 0
 
-    def one() -> list[bulk.Outcome]:
+    def one(hand: object) -> list[bulk.Outcome]:
         nonlocal ended
         ended += 1
         return [bulk.Outcome(bulk.DONE, "")]
@@ -252,9 +253,9 @@ def test_no_more_is_looked_up_than_is_soon_done() -> None:
         nonlocal begun, most
         for begun in range(1, 5_001):
             most = max(most, begun - ended)
-            yield one
+            yield bulk.Item("", one)
 
-    bulk.each("done", items(), 2)
+    bulk.each("done", items(), lambda images: None, {"store": "memory:"}, 2)  # which no other process has
     assert ended == 5_000
     assert most <= 100
 
