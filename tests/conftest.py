@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -19,6 +20,7 @@ import hypothesis
 import pytest
 
 from servers import CHROMIUM, CHROMIUM_FLAGS, S3, Memcached, RabbitMQ, Server, Valkey, sweep_pika
+from servers import caching_nginx as nginx_that_caches
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -59,7 +61,7 @@ SLOW = (
     # Servers of their own that are slow, broken or gone, and clocks that have to pass.
     *("test_download.py", "test_site_source.py", "test_s3_servers.py", "test_memcached.py", "test_quiet.py"),
     *("test_waits.py", "test_free_threads.py", "test_sources_end_to_end.py", "test_images_given.py", "test_auto.py"),
-    *("test_guarded.py", "test_file_systems.py"),
+    *("test_guarded.py", "test_file_systems.py", "test_nginx.py"),
 )
 # The files that take longest, in this order. They are begun first: else one process does the last of them alone.
 LONGEST = (
@@ -181,6 +183,13 @@ def rabbitmq(servers: Servers) -> Iterator[RabbitMQ]:
     """``url`` is ``amqp://…``."""
     sweep_pika()
     yield from servers.start("rabbitmq", RabbitMQ)
+
+
+@pytest.fixture
+def caching_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Given the URL of a server, the URL of an nginx in front of it that caches: ``servers.caching_nginx``."""
+    with ExitStack() as stack:
+        yield lambda upstream: stack.enter_context(nginx_that_caches(upstream, tmp_path_factory.mktemp("nginx")))
 
 
 @pytest.fixture(scope="module")

@@ -122,6 +122,7 @@ CHROMIUM = Program(
     "apt-get install --no-install-recommends chromium, or install Google Chrome",
     "chromium",
 )
+NGINX = Program(("nginx",), "apt-get install nginx-light, or brew install nginx", "nginx-light")
 PROGRAMS = tuple(one for one in vars().values() if isinstance(one, Program))
 
 CHROMIUM_FLAGS = (
@@ -483,6 +484,56 @@ class RabbitMQ(Server):
 
 def _silently(command: list[str]) -> int:
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
+
+
+def _listens(port: int) -> bool:
+    with socket.create_connection((HOST, port), 1):
+        return True
+
+
+@contextmanager
+def nginx(configuration: str, port: int, folder: Path) -> Iterator[Server]:
+    """nginx with a whole configuration that listens on ``port`` of 127.0.0.1, while the block runs."""
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in ("proxy", "fastcgi", "uwsgi", "scgi"))
+    own = f"http {{ client_body_temp_path {folder}/body; {temporary}"
+    (folder / "nginx.conf").write_text(configuration.replace("http {", own, 1))
+    user = "user root; " if os.geteuid() == 0 else ""  # Else its workers may not read the folders of tests.
+    options = f"daemon off; worker_processes 1; {user}"
+    command = [NGINX.require(), "-c", folder / "nginx.conf", "-p", folder, "-e", folder / "error.log", "-g", options]
+    with running(
+        command, ready=lambda: socket.create_connection((HOST, port), 1).close() or True, folder=folder
+    ) as one:
+        yield one
+
+
+@contextmanager
+def caching_nginx(upstream: str, folder: Path) -> Iterator[str]:
+    """The URL of an nginx that caches what ``upstream``, a URL without a path, answers, as long as that says.
+
+    What is stale it asks for again by its ETag. ``X-Cache`` of its answers says MISS, HIT, EXPIRED or REVALIDATED.
+    """
+    [port] = free_ports(1)
+    configuration = f"""
+        pid {folder}/pid;
+        events {{}}
+        http {{
+            access_log off;
+            proxy_cache_path {folder}/cache keys_zone=images:1m inactive=1h;
+            server {{
+                listen {HOST}:{port};
+                location / {{
+                    proxy_pass {upstream};
+                    proxy_http_version 1.1;
+                    proxy_set_header Host $http_host;
+                    proxy_cache images;
+                    proxy_cache_revalidate on;
+                    add_header X-Cache $upstream_cache_status always;
+                }}
+            }}
+        }}
+        """
+    with nginx(configuration, port, folder):
+        yield f"http://{HOST}:{port}"
 
 
 Mode = Literal["pass", "refuse", "reset", "black hole", "latency", "cut", "drip"]
