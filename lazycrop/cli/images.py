@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import click
 
-from lazycrop.cli.bulk import shown
+from lazycrop.cli.bulk import NO_IMAGE, Item, Outcome, changes, each, jobs_option, outcome, shown
 from lazycrop.cli.options import Settings, command
-from lazycrop.errors import LazyCropError
+from lazycrop.errors import LazyCropError, UnknownImage
 from lazycrop.images import LazyCrop
+from lazycrop.model import keys
+from lazycrop.model.derivatives import Derivative
 from lazycrop.queues.contract import EMBEDDED, INLINE
+from lazycrop.stores.contract import Store
 
 
 def _each(sizes: Sequence[str], do: Callable[[str], None], done: str) -> None:
@@ -41,13 +45,31 @@ def url(settings: Settings, image_id: str, size: str, expires: int | None) -> No
 
 
 @command(shows=("format",))
-@click.argument("image_id")
-@click.argument("sizes", nargs=-1, required=True, metavar="SIZE...")
-def warm(settings: Settings, image_id: str, sizes: tuple[str, ...]) -> None:
-    """Have sizes of an image stored before they are asked for.
+@click.argument("arguments", nargs=-1, metavar="[IMAGE_ID] SIZE...")
+@click.option("--preset", "presets", multiple=True, metavar="NAME", help="A size by its name; may be given again.")
+@click.option("--all", "is_for_all", is_flag=True, help="Of every image of the store; then there is no IMAGE_ID.")
+@jobs_option
+def warm(settings: Settings, arguments: tuple[str, ...], presets: tuple[str, ...], is_for_all: bool, jobs: int) -> None:
+    """Have sizes of an image, or of all, stored before they are asked for.
 
-    With a broker they are queued for its workers, else they are made here and now.
+    Of one image: with a broker they are queued for its workers, else they are made here and now. Of all they are made
+    here in any case, several images at once; what is stored is skipped, so that a run that was stopped goes on where it
+    was.
+
+    \b
+    lazycrop warm cat 200x100 800x
+    lazycrop warm --all --preset card
     """
+    ids, sizes = arguments[: not is_for_all], [*arguments[not is_for_all :], *presets]
+    if not sizes or (not ids and not is_for_all):
+        raise click.UsageError("Give the id of an image, or --all; and a size, or --preset.")
+    if is_for_all:
+        _warm_all(settings, sizes, jobs)
+    else:
+        _warm_one(settings, ids[0], sizes)
+
+
+def _warm_one(settings: Settings, image_id: str, sizes: list[str]) -> None:
     images = LazyCrop(**settings)
     if images.config.queue.broker == EMBEDDED:  # What takes longer than the end of a process may, would be left undone.
         images = LazyCrop(**{**settings, "broker": INLINE})
@@ -58,6 +80,42 @@ def warm(settings: Settings, image_id: str, sizes: tuple[str, ...]) -> None:
 
     done = "done" if images.config.queue.broker == INLINE else "queued; workers store them"
     _each(sizes, warm_one, done)
+
+
+def _warm_all(settings: Settings, sizes: list[str], jobs: int) -> None:
+    here = {**settings, "broker": INLINE}
+    images = LazyCrop(**here)
+    for size in sizes:  # What may not be asked for is one mistake, and not one of each image.
+        images.policy.check(Derivative("-", images.size(size), images.config.format))
+    each("warmed", _every_image(images.store), partial(_warming, sizes=sizes), here, jobs)
+
+
+def _warming(images: LazyCrop, *, sizes: list[str]) -> Callable[[str], str]:
+    kind = changes(images)
+
+    def warm_one(image_id: str) -> str:
+        try:
+            images.warm(image_id, sizes)
+        except UnknownImage:  # purged, and only the number of its last version is left
+            return NO_IMAGE
+        return kind(image_id)
+
+    return warm_one
+
+
+def _every_image(store: Store, folder: str = "") -> Iterator[Item]:
+    """All that has a record; of names those of one folder are kept, where the store gives them at once."""
+    if folder == keys.PRIVATE:  # Their records are where those of public images are.
+        return
+    for key in store.list(folder):
+        if key.endswith("/") and not (folder and keys.version_of(key.removeprefix(folder))):
+            yield from _every_image(store, key)
+        elif folder and key == keys.record(folder[:-1]):
+            yield Item(folder[:-1], partial(_warmed, folder[:-1]))
+
+
+def _warmed(image_id: str, warm_one: Callable[[str], str]) -> list[Outcome]:
+    return [outcome(image_id, partial(warm_one, image_id), of_any_kind=False)]
 
 
 @command(shows=("store",))

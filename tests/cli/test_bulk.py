@@ -20,7 +20,9 @@ from PIL import Image
 
 from lazycrop import LazyCrop
 from lazycrop.cli import bulk
+from lazycrop.cli.children import can_have
 from lazycrop.errors import StoreUnavailable
+from lazycrop.stores.memory import MemoryStore
 from servers import HOST, ROOT, eventually
 
 COMMAND = [sys.executable, "-m", "lazycrop"]
@@ -217,6 +219,64 @@ def test_told_to_end_it_ends_what_is_under_way_and_says_how_far_it_came(
     assert list((tmp_path / "images").rglob("-claim-*")) == []
 
 
+def test_of_a_child_that_is_killed_one_image_fails_and_the_others_are_done(tmp_path: Path) -> None:
+    fill(tmp_path / "photos", 300, side=64)
+    with started(tmp_path, "store", "photos", "--jobs", "2") as process:
+        eventually(lambda: len(records(tmp_path / "images")) >= 10, what="some are stored")
+        child = eventually(lambda: children_of(process.pid), what="it has a child")[-1]
+        os.kill(child, signal.SIGKILL)
+        output, errors = process.communicate(timeout=120)
+    done, *others = counted(output)
+    assert (process.returncode, others, errors.count("\n")) == (1, [0, 0, 1], 1)
+    assert errors.endswith(": The process that worked on it was ended (signal 9); is there enough memory?\n")
+    # It may have been killed when it had stored it, and had not said so.
+    assert len(records(tmp_path / "images")) in (done, done + 1)
+    assert counted(lazycrop(tmp_path, "store", "photos").stdout)[1:] == (len(records(tmp_path / "images")), 0, 0)
+
+
+def children_of(pid: int) -> list[int]:
+    """Those of our own, in the order in which they were started; not what Python starts to clean up after them."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return [int(own) for own, parent, command in rows if int(parent) == pid and "spawn_main" in command]
+
+
+def test_settings_that_are_objects_stay_in_this_process() -> None:
+    assert can_have({"store": "s3://pics/", "sizes": ["90x60"], "public_url": None, "source": Path("media")})
+    assert not can_have({"store": MemoryStore()})
+    assert not can_have({"store": "memory:"})
+
+
+def test_all_images_are_warmed_and_what_is_stored_is_skipped(tmp_path: Path) -> None:
+    fill(tmp_path / "photos", 12, side=64)
+    images = LazyCrop(store=str(tmp_path / "images"), secret="a key")
+    assert counted(lazycrop(tmp_path, "store", "photos").stdout) == (12, 0, 0, 0)
+    images.store_origin("a", png(70, 64))  # which other images are below
+    images.store_origin("a", png(71, 64))
+    images.store_origin("secret", png(72, 64), private=True)
+    images.store_origin("gone", png(73, 64))
+    images.purge("gone")
+    flags = ("--presets", "card=30x20-cover")
+    done = lazycrop(tmp_path, "warm", "--all", "x10", "--preset", "card", "--jobs", "2", *flags)
+    assert (done.returncode, counted(done.stdout), done.stderr) == (0, (14, 0, 1, 0), "")
+    sizes = {path.relative_to(tmp_path / "images") for path in (tmp_path / "images").rglob("[3x]*.jpg")}
+    assert len(sizes) == 28
+    assert {Path("a/v2/30x20-cover.jpg"), Path("-private/secret/x10.jpg"), Path("a/b/c/🐈 3/x10.jpg")} < sizes
+    (tmp_path / "images/a/v2/x10.jpg").unlink()
+    assert counted(lazycrop(tmp_path, "warm", "--all", "x10", "--preset", "card", *flags).stdout) == (1, 13, 1, 0)
+
+
+def test_an_image_that_cannot_be_warmed_is_named_and_the_log_of_the_child_says_why(tmp_path: Path) -> None:
+    fill(tmp_path / "photos", 12, side=64)
+    lazycrop(tmp_path, "store", "photos", "--mezzanine-edges", "none")
+    (tmp_path / "images/猫11/origin.png").write_bytes(b"no picture")
+    done = lazycrop(tmp_path, "warm", "--all", "x10", "--jobs", "2")
+    assert (done.returncode, counted(done.stdout)) == (1, (11, 0, 0, 1))
+    [why, named] = done.stderr.splitlines()
+    assert why.startswith("jobs fail; the first is store of ") and "no image of a known format" in why
+    assert named.startswith("猫11: The job for '猫11/x10.jpg' was not taken, or failed")
+
+
 def test_a_terminal_shows_one_line_that_is_renewed(tmp_path: Path) -> None:
     fill(tmp_path / "photos", 30)
     write(tmp_path / "photos/text.png", b"no image")
@@ -371,6 +431,10 @@ def test_a_site_that_is_not_told_names_fails_and_the_other_sources_are_adopted(t
         (["adopt", "a", "b", "-", "--source", "photos"], 2, "Give one SOURCE at most before -"),
         (["store", "photos", "--jobs", "0"], 2, "0 is not in the range"),
         (["store", "a", "b", "photos"], 2, "Give an image id and a source."),
+        (["warm", "--all"], 2, "Give the id of an image, or --all; and a size, or --preset."),
+        (["warm", "cat"], 2, "Give the id of an image, or --all; and a size, or --preset."),
+        (["warm", "--all", "--preset", "card"], 1, "'card'"),
+        (["warm", "--all", "9000x"], 1, "has a side of 9000 pixels"),
     ],
 )
 def test_what_cannot_be_meant_is_answered_with_a_sentence(
