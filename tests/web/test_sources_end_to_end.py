@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -21,7 +22,7 @@ from doubles import GREEN, RED, flat
 from lazycrop import LazyCrop
 from lazycrop.http.answers import Answer
 from lazycrop.stores.memory import MemoryStore
-from servers import HOST, S3, Memcached
+from servers import HOST, S3, Memcached, eventually
 
 NAMES = ["cat.jpg", "2024/Größe 1.jpg", "два слова/100%20 #1.jpg", "写真/🦊+'\".jpg"]
 
@@ -140,6 +141,38 @@ def test_a_site_that_goes_and_comes_back_takes_nothing_along() -> None:
     threading.Event().wait(0.02)  # the rest
     assert is_red(images.answer("/dog.jpg/90x60.jpg"))
     site.stop()
+
+
+def test_a_bucket_that_is_killed_and_comes_back_takes_nothing_along(s3: S3, s3_base: Base, tmp_path: Path) -> None:
+    client = s3.client()
+    for name in NAMES:
+        client.put_object(Bucket=s3_base.bucket, Key=s3_base.prefix + name, Body=flat(RED))
+    client.close()
+    access_key, secret_key = s3.reader
+    own = f"endpoint_url={s3.endpoint}&region={s3.region}&access_key={access_key}&secret_key={secret_key}"
+    images = opened(
+        source=f"s3://{s3_base.bucket}/{s3_base.prefix}?{own}",
+        store=str(tmp_path / "sizes"),
+        public_url="https://cdn.example.com/",
+    )
+    stored, fresh = NAMES[:2], NAMES[2:]
+    assert all(is_red(images.answer(f"/{name}/90x60.jpg")) for name in stored)
+    s3.kill()
+    for name in fresh:
+        answer = images.answer(f"/{name}/90x60.jpg")
+        assert (answer.status, dict(answer.headers)["Retry-After"]) == (503, "5")
+        assert b"not available" in body(answer)
+    threading.Event().wait(1)  # source_seconds: a look at the file is due, and is in vain.
+    for name in stored:
+        answer = images.answer(f"/{name}/90x60.jpg")
+        place = f"https://cdn.example.com/{quote(name)}/90x60.jpg"
+        assert (answer.status, dict(answer.headers)["Location"]) == (301, place)
+        assert is_red(images.answer(f"/{name}/80x.jpg"))  # of the copies
+    s3.start()
+    eventually(lambda: images.answer(f"/{fresh[0]}/90x60.jpg").status == 200, what="it is asked again after the rest")
+    assert all(is_red(images.answer(f"/{name}/80x.jpg")) for name in fresh)
+    assert images.answer("/none.jpg/90x60.jpg").status == 404
+    images.close()
 
 
 # Asks for one size by 32 clients when a line comes, and prints how often it rendered and what colours it was given.
