@@ -63,7 +63,7 @@ def jobs_option(command: Callable[..., None]) -> Callable[..., None]:
         type=click.IntRange(1, 256),
         default=os.cpu_count() or 1,
         show_default="one for each CPU",
-        help="Images at once, each in a process of its own, which takes 100 to 400 MB for photographs.",
+        help="Images at once, each in a process of its own, which takes some 200 MB for photographs.",
     )(command)
 
 
