@@ -220,7 +220,7 @@ def test_told_to_end_it_ends_what_is_under_way_and_says_how_far_it_came(
 
 
 def test_of_a_child_that_is_killed_one_image_fails_and_the_others_are_done(tmp_path: Path) -> None:
-    fill(tmp_path / "photos", 300, side=64)
+    fill(tmp_path / "photos", 120, side=64)
     with started(tmp_path, "store", "photos", "--jobs", "2") as process:
         eventually(lambda: len(records(tmp_path / "images")) >= 10, what="some are stored")
         child = eventually(lambda: children_of(process.pid), what="it has a child")[-1]
@@ -232,7 +232,7 @@ def test_of_a_child_that_is_killed_one_image_fails_and_the_others_are_done(tmp_p
     # It may have been killed when it had stored it, and had not said so.
     there = len(records(tmp_path / "images"))
     assert there in (done, done + 1)
-    assert counted(lazycrop(tmp_path, "store", "photos").stdout) == (300 - there, there, 0, 0)
+    assert counted(lazycrop(tmp_path, "store", "photos").stdout) == (120 - there, there, 0, 0)
 
 
 def children_of(pid: int) -> list[int]:

@@ -99,10 +99,11 @@ def test_what_is_not_stored_is_asked_of_the_application_and_then_is(tmp_path: Pa
     assert (tmp_path / "img/-private/hidden/90x60.jpg").exists()
     with serving(application) as upstream, deployed(tmp_path, upstream) as url:
         for name in NAMES:
-            status, headers, made = get(url + images.url(name, "80x"))
+            status, headers, _ = get(url + images.url(name, "80x"))
             assert (status, headers["Cache-Status"]) == (200, "lazycrop; fwd=miss; detail=rendered"), name
             status, headers, data = get(url + images.url(name, "80x"))
-            assert (status, headers["Cache-Status"], data) == (200, None, made), name
+            assert (status, headers["Cache-Status"]) == (200, None), name
+            assert data == (tmp_path / "img" / name / "80x.jpg").read_bytes()
         for path in ("-private/hidden", "hidden", "cat/../-private/hidden", "cat/%2e%2e/-private/hidden"):
             assert 400 <= get(f"{url}/img/{path}/90x60.jpg")[0] < 500
         assert get(f"{url}/")[0] == 200
