@@ -141,8 +141,8 @@ def row(plan: Plan) -> Row:
     columns = ["bytes ÷ Pillow's level 9", "CPU, ms", "CPU of level 9, ms"]
     tables.append(Table("PNG of 640 pixels, as stored", columns, pngs))
     notes = [
-        "Ours is what the store gets, made from a mezzanine or the origin by the last stage at its default quality. Both "
-        "are compared with the photograph decoded in full and resized by Pillow's Lanczos; sharp's encoder is given "
+        "Ours is what the store gets, made from a mezzanine or the origin by the last stage at its default quality. "
+        "Both are compared with the photograph decoded in full and resized by Pillow's Lanczos; sharp's encoder is given "
         "those very pixels, at several qualities, and the bytes at our score lie between. Means are geometric. "
         "A break-even is after how many answers the bytes spared against the first stage pay for the CPU, at $0.04 for "
         "an hour of a core and $0.08 for 10⁹ bytes.",

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from benchmarks import BUILD, peers, sources
+from benchmarks import BUILD, sources
 from benchmarks.measure import mean
 from benchmarks.report import Check, Row, Table
 from benchmarks.sources import JPEG, OTHERS, SIZES, Kind, Plan
 from lazycrop import LazyCrop
-from lazycrop.pictures.settings import EFFORT
+from lazycrop.pictures.encoding import encode
+from lazycrop.pictures.pixels import Pixels
+from lazycrop.pictures.settings import Recipe, Stage
 
 MEAN_LOSS, WORST_LOSS, BYTES = 0.15, 0.5, 0.03
 
@@ -57,12 +59,8 @@ def _compare(
     assert answer.status == 200 and isinstance(answer.body, bytes), answer
     with Image.open(BytesIO(answer.body)) as picture:
         truth = _truth(sources.folder(plan, kind) / name, picture.size)
-    file = BytesIO()
-    if output == "jpg":
-        truth.save(file, "JPEG", quality=peers.QUALITY, subsampling="4:2:0")
-    else:
-        truth.save(file, "WEBP", quality=peers.QUALITY, method=EFFORT["webp"])
-    return psnr(answer.body, truth), psnr(file.getvalue(), truth), len(answer.body), len(file.getvalue())
+    data = encode(Pixels([truth], [0], lossless=False), output, Recipe(), Stage.FIRST)
+    return psnr(answer.body, truth), psnr(data, truth), len(answer.body), len(data)
 
 
 def _truth(path: Path, size: tuple[int, int]) -> Image.Image:
