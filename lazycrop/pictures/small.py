@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 SHRINKERS = {"jpg": "mozjpeg" if mozjpeg else "pillow", "png": "oxipng" if oxipng else "pillow"}
 """What shrinks files of a format here."""
 
-# Of 0 to 6.
+# Of 0 to 6. Bytes of what Pillow's level 9 takes, and CPU, of photographs and of drawings of 640 pixels: at 1 0.90 and
+# 0.83 in 230 and 140 ms, at 2 0.89 and 0.78 in 430 and 240, at 4 0.89 and 0.77 in 1,220 and 1,420; Pillow 400 and 210.
 _LEVEL = 2
 
 
@@ -35,11 +36,13 @@ def shrunk_jpeg(data: bytes) -> bytes | None:
 
 def shrunk_png(image: Image.Image) -> bytes | None:
     """The same pixels of an image in L, RGB or RGBA, as palette or grey where they are; None as above."""
-    if oxipng is None:
-        return None
+    return _tried(lambda: _optimised(image)) if oxipng else None
+
+
+def _optimised(image: Image.Image) -> bytes:
     kinds = {"L": oxipng.ColorType.grayscale(), "RGB": oxipng.ColorType.rgb(), "RGBA": oxipng.ColorType.rgba()}
     raw = oxipng.RawImage(image.tobytes(), *image.size, color_type=kinds[image.mode])
-    return _tried(lambda: raw.create_optimized_png(level=_LEVEL))
+    return raw.create_optimized_png(level=_LEVEL)
 
 
 def _tried(shrink: Callable[[], bytes]) -> bytes | None:
