@@ -45,6 +45,7 @@ VALUES: dict[str, Any] = {
     "queue": "pictures",
     "quality": {"jpg": 70, "webp": 60},
     "effort": {"jpg": 1},
+    "store_effort": {"webp": 4},
     "stages": 1,
     "jpeg_subsampling": "4:4:4",
     "background": "000000",
