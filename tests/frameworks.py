@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lazycrop import Helpers, LazyCrop, Middleware
-from servers import HOST
+from lazycrop import Helpers, LazyCrop, Middleware, asgi
+from lazycrop.http.requests import path_in
+from servers import HOST, answers, eventually, free_ports
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -143,49 +146,131 @@ def nothing(global_conf: Settings) -> WSGIApplication:
     return page
 
 
-def django_app(settings: Settings) -> WSGIApplication:
-    import django
-    from django.conf import settings as django_settings
-    from django.core.handlers.wsgi import WSGIHandler
-    from django.http import HttpRequest, HttpResponse
-    from django.template import Context, Engine, Library
-    from django.urls import get_script_prefix, path
+def asgi_app(settings: Settings) -> asgi.Application:
+    images = LazyCrop(**settings)
+
+    async def page(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if scope["type"] == "lifespan":
+            return await asgi.ImageApp(images)(scope, receive, send)
+        helpers = asgi.AsyncHelpers(images, scope["root_path"] + images.config.prefix)
+        body, status = await async_page(helpers), 200 if path_in(scope) == "/" else 404
+        headers = [(b"content-type", b"text/html; charset=utf-8")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body.encode()})
+
+    return asgi.Middleware(page, images)
+
+
+async def async_page(helpers: asgi.AsyncHelpers) -> str:
+    known = {"lazycrop_img": helpers.img, "lazycrop_picture": helpers.picture}
+    return "".join([TITLE, *[f"<div>{await eval(call, dict(known))}</div>\n" for call in CALLS], END])
+
+
+def starlette_app(settings: Settings) -> asgi.Application:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import HTMLResponse
+    from starlette.routing import Route
 
     images = LazyCrop(**settings)
-    library = Library()
 
-    @library.simple_tag
-    def lazycrop(name: str, *arguments: Any, **options: Any) -> str:
-        mount = get_script_prefix().rstrip("/") + images.config.prefix
-        return Helpers(images, mount).helpers[f"lazycrop_{name}"](*arguments, **options)
+    async def page(request: Request) -> HTMLResponse:
+        mount = request.scope["root_path"] + images.config.prefix
+        return HTMLResponse(await async_page(asgi.AsyncHelpers(images, mount)))
 
-    calls = (
-        """{% lazycrop "img" "cat" "400x300-cover" alt='A "cat" & <co>' class_="photo" %}""",
-        """{% lazycrop "img" "cat" "x200" widths=widths sizes="320px" loading="eager" %}""",
-        """{% lazycrop "picture" "Größe, 1 %20/Кот" "200x" placeholder=False %}""",
-        """{% lazycrop "img" "gone" "100x50" alt="gone" %}""",
-    )
-    engine = Engine()
-    engine.template_builtins.append(library)
-    template = engine.from_string(TITLE + "".join(f"<div>{call}</div>\n" for call in calls) + END)
+    app = Starlette(routes=[Route("/", page)])
+    app.add_middleware(asgi.Middleware, images=images)
+    return app
 
-    def page(request: HttpRequest) -> HttpResponse:
-        return HttpResponse(template.render(Context({"widths": [320, 640, 1280]})))
+
+DJANGO_CALLS = (
+    """{% lazycrop_img "cat" "400x300-cover" alt='A "cat" & <co>' class_="photo" %}""",
+    """{% lazycrop_img "cat" "x200" widths="320 640 1280" sizes="320px" loading="eager" %}""",
+    """{% lazycrop_picture "Größe, 1 %20/Кот" "200x" placeholder=False %}""",
+    """{% lazycrop_img "gone" "100x50" alt="gone" %}""",
+)
+
+
+def setup_django() -> None:
+    import django
+    from django.conf import settings
+
+    if not settings.configured:
+        apps = ["django_lazycrop"]
+        settings.configure(ALLOWED_HOSTS=[HOST], SECRET_KEY="secret", LOGGING_CONFIG=None, INSTALLED_APPS=apps)
+        django.setup()
+
+
+def django_site(settings: Settings, in_middleware: bool) -> dict[str, Any]:
+    """Django has one configuration for a process: what these sites differ in, each request says."""
+    setup_django()
+    from django.http import HttpRequest, HttpResponse
+    from django.template import Context, Engine
+    from django.urls import include, path
+
+    engine = Engine(libraries={"lazycrop": "django_lazycrop.templatetags.lazycrop"}, builtins=[])
+    page = "".join(f"<div>{call}</div>\n" for call in DJANGO_CALLS)
+    template = engine.from_string("{% load lazycrop %}" + TITLE + page + END)
+
+    def show(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(template.render(Context()))
+
+    images = LazyCrop(**settings)
+    routes = [path("", show)]
+    if not in_middleware:
+        routes.append(path(f"{images.config.prefix.strip('/')}/", include("django_lazycrop.urls")))
 
     class urls:
-        urlpatterns = (path("", page),)
+        urlpatterns = routes
 
-    # Django has one configuration for a process; all that these sites differ in is the page: each request says which.
-    if not django_settings.configured:
-        django_settings.configure(ROOT_URLCONF=urls, ALLOWED_HOSTS=[HOST], SECRET_KEY="secret", LOGGING_CONFIG=None)
-        django.setup()
+    middleware = ["django_lazycrop.middleware"] if in_middleware else []
+    return {"ROOT_URLCONF": urls, "MIDDLEWARE": middleware, "LAZYCROP": images}
+
+
+def django_app(settings: Settings, in_middleware: bool = False) -> WSGIApplication:
+    site = django_site(settings, in_middleware)
+    from django.core.handlers.wsgi import WSGIHandler
+
+    use_site(site)
     handler = WSGIHandler()
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
-        django_settings.ROOT_URLCONF = urls
+        use_site(site)
         return handler(environ, start_response)
 
-    return Middleware(application, images)
+    return application
+
+
+def use_site(site: Mapping[str, Any]) -> None:
+    from django.conf import settings
+
+    for name, value in site.items():
+        setattr(settings, name, value)
+    from django_lazycrop.serving import _serving
+
+    _serving()  # Which a site does when it starts, or at its first request.
+
+
+def django_middleware_app(settings: Settings) -> WSGIApplication:
+    return django_app(settings, in_middleware=True)
+
+
+def django_asgi_app(settings: Settings, in_middleware: bool = False) -> asgi.Application:
+    site = django_site(settings, in_middleware)
+    from django.core.handlers.asgi import ASGIHandler
+
+    use_site(site)
+    handler = ASGIHandler()
+
+    async def application(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        use_site(site)
+        await handler(scope, receive, send)
+
+    return application
+
+
+def django_asgi_middleware_app(settings: Settings) -> asgi.Application:
+    return django_asgi_app(settings, in_middleware=True)
 
 
 APPLICATIONS: dict[str, Callable[[Settings], WSGIApplication]] = {
@@ -197,6 +282,14 @@ APPLICATIONS: dict[str, Callable[[Settings], WSGIApplication]] = {
     "bottle": bottle_app,
     "paste": paste_app,
     "django": django_app,
+    "django-middleware": django_middleware_app,
+}
+
+ASGI_APPLICATIONS: dict[str, Callable[[Settings], asgi.Application]] = {
+    "asgi": asgi_app,
+    "starlette": starlette_app,
+    "django-asgi": django_asgi_app,
+    "django-asgi-middleware": django_asgi_middleware_app,
 }
 
 
@@ -238,3 +331,45 @@ def serving(app: WSGIApplication, script_name: str = "") -> Iterator[str]:
         thread.join(10)
         server.task_dispatcher.shutdown()
         server.asyncore.close_all(sockets, ignore_all=True)
+
+
+@contextmanager
+def under_uvicorn(app: asgi.Application, root_path: str = "") -> Iterator[str]:
+    """``app`` under uvicorn in a thread; gives its URL, as a proxy in front of it would ask."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, root_path=root_path, log_config=None))
+    with socket.create_server((HOST, 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            eventually(lambda: server.started, what="uvicorn answers")
+            yield f"http://{HOST}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+@contextmanager
+def under_hypercorn(app: asgi.Application, root_path: str = "") -> Iterator[str]:
+    """The same under hypercorn, which has no ``root_path`` in its paths."""
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    [port] = free_ports(1)
+    config = Config()
+    config.bind, config.root_path, config.accesslog, config.errorlog = [f"{HOST}:{port}"], root_path, None, None
+    stopping = threading.Event()
+
+    async def stopped() -> None:
+        while not stopping.is_set():
+            await asyncio.sleep(0.05)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve(app, config, shutdown_trigger=stopped)))
+    thread.start()
+    try:
+        eventually(lambda: answers(f"http://{HOST}:{port}/"), what="hypercorn answers")
+        yield f"http://{HOST}:{port}"
+    finally:
+        stopping.set()
+        thread.join(10)
