@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -192,17 +193,17 @@ DJANGO_CALLS = (
 
 
 def setup_django() -> None:
+    """With the one configuration of this process; what a site differs in, it says."""
     import django
     from django.conf import settings
 
     if not settings.configured:
-        apps = ["django_lazycrop"]
-        settings.configure(ALLOWED_HOSTS=[HOST], SECRET_KEY="secret", LOGGING_CONFIG=None, INSTALLED_APPS=apps)
+        os.environ["DJANGO_SETTINGS_MODULE"] = "django_project.settings"
         django.setup()
 
 
 def django_site(settings: Settings, in_middleware: bool) -> dict[str, Any]:
-    """Django has one configuration for a process: what these sites differ in, each request says."""
+    """Its settings, which each request says anew."""
     setup_django()
     from django.http import HttpRequest, HttpResponse
     from django.template import Context, Engine

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
+from django.utils.safestring import SafeString
+
 from django_lazycrop.helpers import helpers
 from django_lazycrop.pictures import image_id
 from lazycrop import BadImageId, ImageError, Unavailable, UnknownImage
@@ -19,7 +21,7 @@ def thumbnail(field: str, size: str = "100x100", **options: Any) -> Callable[[An
     def show(row: Any) -> str | None:
         picture = image_id(attrgetter(field)(row))
         try:
-            return helpers()["lazycrop_img"](picture, size, **options) if picture else None
+            return SafeString(helpers()["lazycrop_img"](picture, size, **options)) if picture else None
         except (UnknownImage, BadImageId, ImageError, Unavailable):
             return None
 

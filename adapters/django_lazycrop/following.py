@@ -83,4 +83,8 @@ def _deleted(
 
 def _after_commit(do: Callable[[str], object], image_id: str, using: str) -> None:
     """What fails then is logged: the row is as it is, and a source is looked at again by itself."""
-    transaction.on_commit(partial(do, image_id), using=using, robust=True)
+
+    def follow() -> None:  # no partial: Django wants its name for the log
+        do(image_id)
+
+    transaction.on_commit(follow, using=using, robust=True)

@@ -19,14 +19,11 @@ def _helper(name: str) -> Callable[..., str]:
     def helper(picture: Any, *arguments: Any, **options: Any) -> str:
         for listed in {"widths", "formats"} & options.keys():
             options[listed] = _list(options[listed])
-        helper = Helpers(get_images(), mount()).helpers[name]
-        return helper(image_id(picture), *map(_list if name == "lazycrop_srcset" else _same, arguments), **options)
+        if name == "lazycrop_srcset":  # Its widths stand without a name.
+            arguments = tuple(map(_list, arguments))
+        return Helpers(get_images(), mount()).helpers[name](image_id(picture), *arguments, **options)
 
     return helper
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _list(value: Any) -> Any:
