@@ -247,22 +247,8 @@ def _webob(answer: Answer) -> Any:
             start_response(self.status, self.headerlist)
             return self.app_iter
 
-    return AsItIs(status=_line(answer), headerlist=answer.headers, app_iter=_blocks(answer))
-
-
-def _django(answer: Answer) -> Any:
-    from django.http import HttpResponse, StreamingHttpResponse
-
-    make = HttpResponse if isinstance(answer.body, bytes) else StreamingHttpResponse
-    return make(_blocks(answer), status=answer.status, headers=dict(answer.headers))
-
-
-def _line(answer: Answer) -> str:
-    return STATUS_LINES[answer.status]
-
-
-def _blocks(answer: Answer) -> Iterable[bytes]:
-    return [answer.body] if isinstance(answer.body, bytes) else Stream(answer.body)
+    blocks = [answer.body] if isinstance(answer.body, bytes) else Stream(answer.body)
+    return AsItIs(status=STATUS_LINES[answer.status], headerlist=answer.headers, app_iter=blocks)
 
 
 def _adapter(engine: str) -> Callable[[Answer], Any]:
@@ -275,7 +261,7 @@ def _adapter(engine: str) -> Callable[[Answer], Any]:
         ) from None
 
 
-_OWN: dict[str, Callable[[Answer], Any]] = {"webob": _webob, "django": _django}
-"""The engines that have no adapter."""
+_OWN: dict[str, Callable[[Answer], Any]] = {"webob": _webob}
+"""The engine that has no adapter."""
 
-_ENGINES = ("wheezy", "flask", "pyramid", "bottle", *_OWN)
+_ENGINES = ("wheezy", "flask", "pyramid", "bottle", "django", *_OWN)

@@ -5,6 +5,7 @@
     images = LazyCrop()             # or LazyCrop(app)
     images.init_app(app)            # reads LAZYCROP_STORE, LAZYCROP_SIZES … from app.config
 
+``images`` has the verbs itself: ``images.store_origin("cat", request.files["picture"])``, ``images.purge("cat")`` …
 Images are answered by a blueprint at ``LAZYCROP_PREFIX``; ``current_app.extensions["lazycrop"]`` is the application's
 :class:`lazycrop.LazyCrop`; templates have ``lazycrop_url``, ``lazycrop_srcset``, ``lazycrop_img`` and
 ``lazycrop_picture``; ``flask lazycrop`` is the command line under the application's own settings.
@@ -13,10 +14,11 @@ Images are answered by a blueprint at ``LAZYCROP_PREFIX``; ``current_app.extensi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Unpack
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack
 
 import click
-from flask import Blueprint, Flask, Response, abort, current_app, has_request_context, request
+from flask import Blueprint, Flask, Response, abort, current_app, has_app_context, has_request_context, request
 from werkzeug.routing import BaseConverter
 from werkzeug.wsgi import wrap_file
 
@@ -35,6 +37,23 @@ __all__ = ["LazyCrop", "response"]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Verb(Generic[P, T]):
+    """A method of :class:`lazycrop.LazyCrop`, of the images of the current application."""
+
+    def __init__(self, verb: Callable[Concatenate[lazycrop.LazyCrop, P], T]) -> None:
+        self._verb = verb
+        self.__doc__ = verb.__doc__
+
+    def __get__(self, extension: LazyCrop | None, owner: type[LazyCrop]) -> Callable[P, T]:
+        if extension is None:
+            return self  # type: ignore[return-value]  # for who reads its documentation
+        return MethodType(self._verb, extension.images)
+
+
 class LazyCrop:
     """The extension. One may serve several applications, each by its own settings.
 
@@ -42,11 +61,22 @@ class LazyCrop:
     ``app.config`` and from ``settings``, as for :class:`lazycrop.LazyCrop`, which count more.
     """
 
+    store_origin = _Verb(lazycrop.LazyCrop.store_origin)
+    adopt = _Verb(lazycrop.LazyCrop.adopt)
+    on = _Verb(lazycrop.LazyCrop.on)
+    purge = _Verb(lazycrop.LazyCrop.purge)
+    record = _Verb(lazycrop.LazyCrop.record)
+    set_private = _Verb(lazycrop.LazyCrop.set_private)
+    url = _Verb(lazycrop.LazyCrop.url)
+    url_of = _Verb(lazycrop.LazyCrop.url_of)
+    warm = _Verb(lazycrop.LazyCrop.warm)
+
     def __init__(
         self, app: Flask | None = None, *, images: lazycrop.LazyCrop | None = None, **settings: Unpack[Settings]
     ) -> None:
         self._given = images
         self._settings = settings
+        self._of_apps: list[lazycrop.LazyCrop] = []
         if app is not None:
             self.init_app(app)
 
@@ -54,6 +84,7 @@ class LazyCrop:
         """Raises :class:`lazycrop.ConfigurationError`."""
         images = images_for(self._given, self._settings, app.config, "LAZYCROP_")
         app.extensions["lazycrop"] = images
+        self._of_apps.append(images)
         app.url_map.converters["lazycrop"] = _Anything
         app.register_blueprint(_blueprint(ImageApp(images), app), url_prefix=images.config.prefix or None)
         app.cli.add_command(_Commands(images.config.changed))
@@ -62,7 +93,9 @@ class LazyCrop:
 
     @property
     def images(self) -> lazycrop.LazyCrop:
-        """The images of the current application."""
+        """The images of the current application; where there is none, those of the only one that has this extension."""
+        if not has_app_context() and len(self._of_apps) == 1:
+            return self._of_apps[0]
         images: lazycrop.LazyCrop = current_app.extensions["lazycrop"]
         return images
 

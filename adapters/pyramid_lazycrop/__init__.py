@@ -12,14 +12,15 @@ paths as the client sent them. ``request.lazycrop`` is the :class:`lazycrop.Lazy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Unpack
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from pyramid.config import Configurator
 from pyramid.events import BeforeRender
 from pyramid.registry import Registry
 from pyramid.request import Request
 from pyramid.response import FileIter, Response
+from pyramid.threadlocal import get_current_registry
 
 from lazycrop import Answer, Helpers, ImageApp, LazyCrop, images_for, mount
 
@@ -100,19 +101,22 @@ def _chunks(answer: Answer) -> Iterable[bytes]:
     return [answer.body] if answer.body else []
 
 
-def _site(request: Request) -> _Site:
+def _site(registry: Registry, environ: Mapping[str, Any]) -> _Site:
     """That of the innermost route prefix which the request is below; the first one elsewhere."""
-    sites: dict[str, _Site] = request.registry["lazycrop"]
-    above = [root for root in sites if f"{request.environ.get('PATH_INFO', '')}/".startswith(f"{root}/")]
+    sites: dict[str, _Site] = registry["lazycrop"]
+    above = [root for root in sites if f"{environ.get('PATH_INFO', '')}/".startswith(f"{root}/")]
     return sites[max(above, key=len, default=next(iter(sites)))]
 
 
 def _images(request: Request) -> LazyCrop:
-    return _site(request).app.images
+    return _site(request.registry, request.environ).app.images
 
 
 def _add_helpers(event: BeforeRender) -> None:
+    """Also for a DummyRequest, which may have no environ, and for a mail, which has no request."""
     request = event.get("request")
-    if request is not None and "lazycrop" in request.registry:
-        site = _site(request)
-        event.update(Helpers(site.app.images, mount(request.environ, site.prefix)).helpers)
+    registry = get_current_registry() if request is None else request.registry
+    environ = getattr(request, "environ", None) or {}
+    if "lazycrop" in registry:
+        site = _site(registry, environ)
+        event.update(Helpers(site.app.images, mount(environ, site.prefix)).helpers)
