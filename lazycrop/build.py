@@ -15,6 +15,7 @@ from lazycrop.errors import ConfigurationError
 from lazycrop.events import Events
 from lazycrop.library.adopting import Adopting
 from lazycrop.library.common import Common
+from lazycrop.library.fallback import Fallback
 from lazycrop.library.jobs import LOOK, MEZZANINES, STORE, Jobs
 from lazycrop.library.making import Maker
 from lazycrop.library.origins import Origins
@@ -52,6 +53,7 @@ class Parts:
     pages: Pages
     versions: Versions
     adopting: Adopting
+    fallback: Fallback
     events: Events
 
 
@@ -91,6 +93,7 @@ def build(config: Config) -> Parts:
         pages=Pages(records, origins, maker, config),
         versions=versions,
         adopting=adopting,
+        fallback=Fallback(versions, config),
         sources=sources,
         events=events,
     )

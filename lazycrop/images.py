@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from lazycrop import settings
@@ -17,11 +18,13 @@ from lazycrop.errors import BadRecord, BadRequest, ImageError, LazyCropError, Un
 from lazycrop.http.answers import Answer
 from lazycrop.http.requests import Request, as_wsgi
 from lazycrop.library.jobs import STORE, Jobs
+from lazycrop.library.versions import RENDER_WAIT
 from lazycrop.model import urls
 from lazycrop.model.derivatives import AUTO, Derivative
 from lazycrop.model.keys import ImageId, read_image_id
 from lazycrop.model.records import Focal, Record, read_focal
 from lazycrop.model.sizes import DEFAULT_BOUND, Asks, Size, as_size, read_bound
+from lazycrop.pictures.ingest import verify
 from lazycrop.service import Service
 from lazycrop.sources import given
 
@@ -51,6 +54,7 @@ class LazyCrop:
         self._adopting = parts.adopting
         self.sources = parts.sources
         self.pages = parts.pages
+        self._fallback = parts.fallback
         self._events = parts.events
         self._service = Service(parts, self.config)
         self.remembered, self.at_hand = self._service.remembered, self._service.at_hand
@@ -154,6 +158,20 @@ class LazyCrop:
         Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.StoreUnavailable`.
         """
         return self._records.recent(self.read_id(image_id), version)
+
+    def check(self, source: given.Given) -> None:
+        """Raise what :meth:`store_origin` would raise for this source, and store nothing; for the validators of forms.
+
+        Blocks for as long as it takes to decode it. An open file that can be sought is left where it was.
+        """
+        with given.unmoved(source):
+            data, _ = given.read(source, self.config.download)
+        self._renders.run(partial(verify, data, self.config.limits, self._renders.memory.use), RENDER_WAIT)
+
+    def fallback(self) -> Record | None:
+        """The record of what the setting ``fallback_image`` names; None where there is none. May block."""
+        image_id = self._fallback.image_id()
+        return None if image_id is None else self._recent(image_id, None)
 
     def purge(self, image_id: ImageId, version: int | None = None, *, forget: bool = False) -> int:
         """Delete all of an image, or all of one of its former versions; return how many objects went. Blocks.

@@ -88,6 +88,16 @@ class Settings(TypedDict, total=False):
     slow_formats: Sequence[str]
     """Formats too dear to encode on the request path of ``.auto``: the worker makes them."""
 
+    fallback_image: str | PathLike[str] | None
+    """What is shown in place of an image that is missing: an image id, or the path of a file, absolute or beginning
+    with ``./``, which is stored when it is first needed."""
+
+    fallback_status: int
+    """The status of that picture: 404 or 200; browsers show it with either."""
+
+    fallback_max_age: int
+    """Seconds that anybody may keep it, in place of what may come soon."""
+
     shortcut_seconds: float
     """How long a process answers for a stored size without asking the cache again."""
 

@@ -76,9 +76,10 @@ class Helpers:
     ``image_id``, in every helper: a text, the number or UUID of a row, or None for an image that there is not.
 
     Each call of a helper is one look at the record, so one at the cache. Where there is no such image, or no store to
-    ask, a helper shows the setting ``fallback_url``; without that it raises :class:`~lazycrop.errors.UnknownImage`,
-    :class:`~lazycrop.errors.BadImageId` or :class:`~lazycrop.errors.Unavailable`. A size that may not be asked for
-    is the template's mistake and always raises :class:`~lazycrop.errors.NotAllowed`.
+    ask, a helper shows the setting ``fallback_url``, or else the image that ``fallback_image`` names; without both it
+    raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.BadImageId` or
+    :class:`~lazycrop.errors.Unavailable`. A size that may not be asked for is the template's mistake and always raises
+    :class:`~lazycrop.errors.NotAllowed`.
 
     ``expires``, in every helper: how long its URLs are good for, in seconds or as a timedelta; each is signed then.
     ``direct=True``, in every helper, too: the store's own URL of what is known to be stored, which saves a
@@ -191,9 +192,9 @@ class Helpers:
         return self._images.config.fallback_url or ""
 
     def _record(self, image_id: ImageId | None, version: int | None) -> Record | None:
-        """None where the fallback is to be shown."""
-        if image_id is None and self._fallback:
-            return None
+        """That of the fallback image where it is to be shown; None where the fallback's URL is."""
+        if image_id is None and (self._fallback or self._images.config.answers.fallback_image):
+            return self._instead()
         if not isinstance(image_id, str):
             image_id = self._images.read_id(
                 image_id
@@ -201,9 +202,13 @@ class Helpers:
         try:
             return self._images.pages.record(self._images.read_id(image_id), version)
         except (UnknownImage, BadImageId, ImageError, Unavailable):
-            if not self._fallback:
+            instead = self._instead()
+            if instead is None and not self._fallback:
                 raise
-            return None
+            return instead
+
+    def _instead(self) -> Record | None:
+        return None if self._fallback else self._images.fallback()
 
     def _img(
         self, record: Record | None, format: str, offer: _Offer, placeholder: bool, attributes: dict[str, Any]

@@ -16,6 +16,7 @@ from lazycrop.concurrency.deadlines import deadline
 from lazycrop.concurrency.timing import measure, recorded
 from lazycrop.concurrency.waits import Room
 from lazycrop.errors import (
+    Forbidden,
     LazyCropError,
     MethodNotAllowed,
     MissingObject,
@@ -24,6 +25,7 @@ from lazycrop.errors import (
     Quarantined,
     SourceUnavailable,
     StoreUnavailable,
+    UnknownImage,
 )
 from lazycrop.http import answers
 from lazycrop.http.answers import Answer, Freshness, Outcome
@@ -70,6 +72,7 @@ class Service:
         self._sources = parts.sources
         self._records = parts.records
         self._maker = parts.maker
+        self._fallback = parts.fallback
         self._room = Room(config.waiting_requests)
         self._shortcuts = Shortcuts(config.shortcuts)
         self.remembered, self.at_hand = self._shortcuts.redirect, self._shortcuts.at_hand
@@ -264,10 +267,32 @@ class Service:
                 self._records.supersede(changed.record)
         raise SourceUnavailable("The image is being written at its source; try again in a few seconds.")
 
+    def _instead(self, request: Request) -> Answer | None:
+        """The fallback image in the size that is asked for, of which policy has said that it may be."""
+        if (image_id := self._fallback.image_id()) is None:
+            return None
+        asked = urls.parse(request.text, request.query, self._policy.presets, self._sources.covers)
+        format = asked.derivative.format if asked.derivative.size else AUTO  # Its origin has a format of its own.
+        asked = replace(asked, derivative=replace(asked.derivative, image_id=image_id, version=None, format=format))
+        request = request._replace(redirect=False, if_none_match=None, if_modified_since=None)
+        try:
+            found, is_last = self._find(asked.derivative, request)
+            if found.record.private:
+                raise Forbidden("It is private.")
+            case = self._case(request, asked, found, is_last)
+            answer = self._stored(case) or self._hot(case) or self._promised(case) or self._made(case)
+        except LazyCropError as error:
+            logger.warning("the fallback image %r cannot be shown: %s", image_id, error)
+            self._fallback.forget()
+            return None
+        return answers.instead(answer, self._config.answers)
+
     def _answer_or_error(self, request: Request) -> Answer:
         try:
             return self._answer_or_follow(request)
         except LazyCropError as error:
+            if isinstance(error, UnknownImage) and (instead := self._instead(request)) is not None:
+                return instead
             failure = error
             # Of what is not available, its guard says once why; a line for each request would fill the log.
             level = logging.ERROR if error.status == 500 else logging.DEBUG

@@ -154,6 +154,8 @@ def _read(name: str, value: Any) -> Any:
 
 
 def _spelled(value: Any, spell: Callable[[Any], Any] | None) -> Any:
+    if spell is not None and isinstance(value, os.PathLike):
+        return spell(value)
     if spell is None or isinstance(value, str) or not isinstance(value, Iterable):
         return value
     if isinstance(value, Mapping):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from http import HTTPStatus
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from lazycrop.errors import ConfigurationError, LazyCropError, MethodNotAllowed, Unavailable
@@ -49,7 +50,23 @@ class AnswerSettings:
         ("avif",), "Formats too dear to encode on the request path of `.auto`: the worker makes them."
     )
 
+    fallback_image: Any | None = option(
+        None,
+        "What is shown in place of an image that is missing: an image id, or the path of a file, absolute or beginning "
+        "with `./`, which is stored when it is first needed.",
+        given="str | PathLike[str] | None",
+        spell=os.path.abspath,
+    )
+    fallback_status: int = option(404, "The status of that picture: 404 or 200; browsers show it with either.")
+    fallback_max_age: int = option(60, "Seconds that anybody may keep it, in place of what may come soon.")
+
     def __post_init__(self) -> None:
+        if self.fallback_status not in (200, 404):
+            raise ConfigurationError(f"'fallback_status' is {self.fallback_status!r}; it is 200 or 404.")
+        if not isinstance(self.fallback_image, str | None) or self.fallback_image == "":
+            raise ConfigurationError(
+                f"'fallback_image' is {self.fallback_image!r}; it is an image id, or the path of a file."
+            )
         if self.answer not in ("redirect", "stream"):
             raise ConfigurationError(f"'answer' is {self.answer!r}; it is 'redirect' or 'stream'.")
         if self.private_answer not in ("stream", "presign"):
@@ -199,6 +216,14 @@ def not_modified(freshness: Freshness, outcome: Outcome) -> Answer:
 def encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Headers as ASGI has them."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def instead(answer: Answer, settings: AnswerSettings) -> Answer:
+    """The fallback image, as the answer for an image that is missing: with no ETag, which would be that of another."""
+    control = ("Cache-Control", f"public, max-age={settings.fallback_max_age}")
+    headers = [(name, value) for name, value in answer.headers if name in ("Content-Type", "Content-Length", "Vary")]
+    outcome = Outcome("fwd=bypass; detail=fallback")
+    return Answer(settings.fallback_status, [*headers, control, *_SECURITY], answer.body, outcome)
 
 
 def sooner(headers: list[tuple[str, str]], seconds: int) -> list[tuple[str, str]]:

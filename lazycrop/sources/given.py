@@ -36,6 +36,17 @@ def read(source: Given, settings: DownloadSettings) -> tuple[bytes, str]:
 
 
 @contextmanager
+def unmoved(source: Any) -> Iterator[None]:
+    """After the block an open file that can be sought is where it was."""
+    place = source.tell() if getattr(source, "seekable", bool)() else None
+    try:
+        yield
+    finally:
+        if place is not None:
+            source.seek(place)
+
+
+@contextmanager
 def _reading(shown: str) -> Iterator[None]:
     """Whoever made what is read has errors of his own: a closed file has ValueError, a property may have any."""
     try:
