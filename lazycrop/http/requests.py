@@ -97,7 +97,7 @@ def _exact(scope: Mapping[str, Any]) -> str:
 def _field(scope: Mapping[str, Any], name: bytes) -> str | None:
     """A header's values as one (RFC 9110, 5.2)."""
     values = [value for key, value in scope["headers"] if key == name]
-    return b",".join(values).decode("latin-1") if values else None
+    return b", ".join(values).decode("latin-1") if values else None
 
 
 def mount(environ: Mapping[str, Any], prefix: str = "") -> str:

@@ -34,12 +34,8 @@ def size(answer: Answer) -> tuple[int, int]:
 @pytest.fixture
 def make() -> Make:
     def make(**settings: Any) -> LazyCrop:
-        images = LazyCrop(
-            store=MemoryStore(),
-            sizes=["100x", "50x50-cover"],
-            broker="inline",
-            **{"fallback_image": "nobody", **settings},
-        )
+        given = {"store": MemoryStore(), "fallback_image": "nobody", **settings}
+        images = LazyCrop(sizes=["100x", "50x50-cover"], broker="inline", **given)
         images.store_origin("nobody", picture())
         images.store_origin("cat", picture())
         return images
@@ -49,9 +45,9 @@ def make() -> Make:
 
 @pytest.mark.parametrize(("path", "shown"), [("100x.jpg", (100, 75)), ("50x50-cover.webp", (50, 50))])
 def test_what_is_missing_is_the_fallback_in_the_size_that_was_asked_for(
-    make: Make, path: str, shown: tuple[int, int]
+    make: Make, path: str, shown: tuple[int, int], tmp_path: Path
 ) -> None:
-    images = make(public_url="https://cdn.example.com/")
+    images = make(store=tmp_path, public_url="https://cdn.example.com/")
     for _ in range(3):
         answer = images.answer(f"/gone/{path}")
         assert answer.status == 404 and size(answer) == shown
@@ -60,8 +56,8 @@ def test_what_is_missing_is_the_fallback_in_the_size_that_was_asked_for(
         assert "detail=fallback" in (answer.header("Cache-Status") or "")
     head = images.answer(f"/gone/{path}", method="HEAD")
     assert (head.status, head.body) == (404, b"")
-    assert images.answer("/gone/v3/100x.jpg").header("Content-Type") == "image/jpeg"
-    assert images.answer("/cat/v7/100x.jpg").header("Content-Type") == "image/jpeg"
+    for gone in ("/gone/v3/100x.jpg", "/cat/v7/100x.jpg"):
+        assert size(images.answer(gone)) == (100, 75)
 
 
 def test_status_and_time_are_as_the_settings_say(make: Make) -> None:
@@ -83,7 +79,7 @@ def test_what_comes_later_is_shown_at_once(make: Make) -> None:
 
 def test_nothing_else_is_answered_with_a_picture(make: Make) -> None:
     images = make(secret="a key", snap=False)
-    for path, status in (("/gone/0x.jpg", 400), ("/gone/300x.jpg", 403), ("/-x/100x.jpg", 400)):
+    for path, status in (("/gone/0x.jpg", 400), ("/gone/300x.jpg", 403), ("/v2/100x.jpg", 400)):
         answer = images.answer(path)
         assert (answer.status, answer.header("Content-Type")) == (status, "text/plain; charset=utf-8")
     assert images.answer("/gone/100x.jpg", method="POST").status == 405
