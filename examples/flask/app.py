@@ -25,7 +25,7 @@ def page() -> str:
 @app.post("/")
 def store() -> Response:
     name = f"picture-{len(names) + 1}"
-    lazycrop.images.store_origin(name, request.files["picture"].stream)
+    lazycrop.store_origin(name, request.files["picture"])
     names.append(name)
     return redirect(url_for("page"))
 

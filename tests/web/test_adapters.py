@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +10,21 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
+import colander
 import pytest
+from werkzeug.datastructures import FileStorage, MultiDict
+from wtforms import Form, MultipleFileField, StringField
 
 import flask_lazycrop
 import paste_lazycrop
 import wheezy_lazycrop
 from bottle_lazycrop import LazyCropPlugin
+from flask_lazycrop.forms import Picture as FlaskPicture
 from frameworks import APPLICATIONS, ini_values
 from lazycrop import ConfigurationError, LazyCrop
 from lazycrop.stores.contract import Opened
 from lazycrop.stores.folder import FolderStore
+from pyramid_lazycrop.forms import Picture as PyramidPicture
 from servers import S3, eventually, photo
 
 if TYPE_CHECKING:
@@ -216,6 +222,60 @@ def test_flasks_command_line_has_lazycrops_under_the_settings_of_the_application
     assert {"store", "url", "warm", "purge", "worker"} <= set(runner.invoke(args=["lazycrop"]).output.split())
 
 
+def test_flasks_extension_has_the_verbs_itself(settings: dict[str, Any]) -> None:
+    app, other = flask_app(settings), flask_app({**settings, "prefix": "/other"})
+    images = flask_lazycrop.LazyCrop(app)
+    assert images.url("cat", "200x100") == "/img/cat/200x100.jpg"  # The only application needs not be at hand.
+    record = images.store_origin("dog", FOSSA)
+    assert images.record("dog") == record and images.url_of(record, "200x100") == "/img/dog/200x100.jpg"
+    images.init_app(other)
+    with other.app_context():
+        assert images.url("cat", "200x100") == "/other/cat/200x100.jpg"
+        assert images.warm("dog", ["200x100"]) and images.purge("dog") > 1
+    with pytest.raises(RuntimeError, match="application context"):
+        images.url("cat", "200x100")
+    assert "Store an image" in str(flask_lazycrop.LazyCrop.store_origin.__doc__)
+
+
+def test_flask_answers_for_images_at_every_host(settings: dict[str, Any]) -> None:
+    from flask import Flask, render_template_string
+
+    app = Flask(__name__, host_matching=True, static_host="static.example")
+    app.config.update({f"LAZYCROP_{name.upper()}": value for name, value in settings.items()})
+    flask_lazycrop.LazyCrop(app)
+    page = "{{ lazycrop_url('cat', '200x100') }}"
+    app.add_url_rule("/", "page", lambda: render_template_string(page), host="shop.example")
+    client = app.test_client()
+    for host in ("shop.example", "static.example", "127.0.0.1:5000"):
+        with client.get("/img/cat/200x100.jpg", base_url=f"http://{host}") as answer:
+            assert answer.status_code == 200
+    assert client.get("/", base_url="http://shop.example").text == "/img/cat/200x100.jpg"
+    assert client.get("/", base_url="http://other.example").status_code == 404
+
+
+class Upload(Form):  # type: ignore[misc]
+    pictures = MultipleFileField(validators=[FlaskPicture()])
+    url = StringField(validators=[FlaskPicture()])
+
+
+def test_a_form_of_flask_says_what_is_wrong_with_a_picture(settings: dict[str, Any]) -> None:
+    app = flask_app(settings)
+    images = flask_lazycrop.LazyCrop(app)
+
+    def form(pictures: list[bytes], url: str = "") -> Any:
+        files = [FileStorage(io.BytesIO(data), "cat.jpg") for data in pictures]
+        return Upload(MultiDict([*(("pictures", file) for file in files), ("url", url)]))
+
+    with app.app_context():
+        right = form([FOSSA.read_bytes()])
+        assert right.validate() and form([]).validate()
+        images.store_origin("right", right.pictures.data[0])  # It is where it was.
+        wrong = form([b"no picture"], "http://127.0.0.1/cat.jpg")
+        assert not wrong.validate()
+        assert [message[-1] for message in (*wrong.errors["pictures"], *wrong.errors["url"])] == [".", "."]
+        assert not form([FOSSA.read_bytes()[:9000]]).validate()
+
+
 # Pyramid
 
 
@@ -310,6 +370,48 @@ def test_a_pyramid_application_without_images_may_include_the_adapter() -> None:
     config.add_route("page", "/")
     config.add_view(lambda request: "page", route_name="page", renderer="text")
     assert Answered(config.make_wsgi_app(), "/").text == "page"
+
+
+def test_pyramids_templates_render_with_a_dummy_request_and_without_one(settings: dict[str, Any]) -> None:
+    from jinja2 import DictLoader
+    from pyramid import testing
+    from pyramid.renderers import render
+    from pyramid.request import apply_request_extensions
+
+    with testing.testConfig() as config:
+        config.include("pyramid_jinja2")
+        config.include("pyramid_lazycrop")
+        config.set_lazycrop(**settings)
+        config.get_jinja2_environment().loader = DictLoader({"page.jinja2": "{{ lazycrop_url('cat', '200x100') }}"})
+        below = testing.DummyRequest(environ={"SCRIPT_NAME": "/below"})
+        for request in (None, testing.DummyRequest(), testing.DummyRequest(path="/page")):
+            assert render("page.jinja2", {}, request=request) == "/img/cat/200x100.jpg"
+        assert render("page.jinja2", {}, request=below) == "/below/img/cat/200x100.jpg"
+        apply_request_extensions(below)
+        assert below.lazycrop.url("cat", "200x100") == "/img/cat/200x100.jpg"
+
+
+def test_a_form_of_pyramid_says_what_is_wrong_with_a_picture(settings: dict[str, Any]) -> None:
+    from pyramid import testing
+    from pyramid.request import apply_request_extensions
+
+    node = colander.SchemaNode(colander.Mapping())
+    with testing.testConfig() as config:
+        config.include("pyramid_lazycrop")
+        config.set_lazycrop(**settings)
+        request = testing.DummyRequest()
+        apply_request_extensions(request)
+        config.begin(request)
+        for images in (None, request.lazycrop):
+            validate = PyramidPicture(images)
+            for right in ({"fp": FOSSA.open("rb"), "filename": "cat.jpg"}, {"fp": None}):
+                validate(node, right)
+                if right["fp"]:
+                    assert right["fp"].tell() == 0
+                    right["fp"].close()
+            for wrong in ({"fp": io.BytesIO(b"no picture")}, "http://127.0.0.1/cat.jpg"):
+                with pytest.raises(colander.Invalid, match=r"\.'?"):
+                    validate(node, wrong)
 
 
 # wheezy.web

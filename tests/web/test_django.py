@@ -21,8 +21,10 @@ from servers import S3
 
 setup_django()
 
+from django import forms  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.core.files.base import ContentFile, File  # noqa: E402
+from django.core.files.uploadedfile import SimpleUploadedFile  # noqa: E402
 from django.core.management import CommandError, call_command, execute_from_command_line  # noqa: E402
 from django.db import connections, transaction  # noqa: E402
 from django.template import Context, Engine, TemplateSyntaxError  # noqa: E402
@@ -31,6 +33,7 @@ from django.urls import include, path  # noqa: E402
 
 import django_lazycrop  # noqa: E402
 from django_lazycrop.checks import check_images  # noqa: E402
+from django_lazycrop.forms import validate_picture  # noqa: E402
 from django_lazycrop.serving import image  # noqa: E402
 from django_project.models import Photo  # noqa: E402
 
@@ -334,3 +337,14 @@ def test_the_settings_may_be_a_lazycrop(project: Project) -> None:
     with override_settings(LAZYCROP=images):
         assert django_lazycrop.get_images() is images
         assert django_lazycrop.image_id(Photo(file="a.jpg").file) == "a.jpg"
+
+
+def test_a_form_says_what_is_wrong_with_a_picture(project: Project) -> None:
+    class Upload(forms.Form):
+        picture = forms.FileField(validators=[validate_picture])
+
+    project()
+    right = Upload(files={"picture": SimpleUploadedFile("cat.jpg", picture())})
+    assert right.is_valid() and right.cleaned_data["picture"].read(2) == b"\xff\xd8"
+    wrong = Upload(files={"picture": SimpleUploadedFile("cat.jpg", b"no picture")})
+    assert not wrong.is_valid() and wrong.errors.as_data()["picture"][0].code == "unsupported-image"

@@ -36,6 +36,8 @@ def command(example: str, port: int) -> list[str | Path]:
             return [sys.executable, "-m", "bottle", "--bind", f"{HOST}:{port}", "app:app"]
         case "asgi":
             return [SCRIPTS / "granian", "--interface", "asgi", "--host", HOST, "--port", str(port), "app:application"]
+        case "starlette" | "fastapi":
+            return [sys.executable, "-m", "uvicorn", "--host", HOST, "--port", str(port), "app:app"]
         case _:
             return [SCRIPTS / "waitress-serve", f"--listen={HOST}:{port}", "app:application"]
 
@@ -99,7 +101,7 @@ def check_pictures(url: str) -> None:
     assert get(url + unescape(src).replace("300x", "301x")).status == 404
 
 
-@pytest.mark.parametrize("example", ["flask", "pyramid", "wheezy", "bottle", "django"])
+@pytest.mark.parametrize("example", ["flask", "pyramid", "wheezy", "bottle", "django", "starlette", "fastapi"])
 def test_an_uploaded_picture_is_on_the_page(example: str, tmp_path: Path) -> None:
     with started(example, tmp_path) as url:
         answer = upload(f"{url}/", photo("Fossa").read_bytes())
@@ -120,7 +122,7 @@ def test_the_images_of_a_paste_filter_are_in_front_of_an_application(tmp_path: P
         check_pictures(url)
 
 
-@pytest.mark.parametrize("example", ["flask", "pyramid", "bottle"])
+@pytest.mark.parametrize("example", ["flask", "pyramid", "bottle", "django", "fastapi"])
 def test_what_is_no_picture_is_refused_with_a_sentence(example: str, tmp_path: Path) -> None:
     with started(example, tmp_path) as url:
         answer = upload(f"{url}/", b"no picture")
@@ -129,6 +131,8 @@ def test_what_is_no_picture_is_refused_with_a_sentence(example: str, tmp_path: P
 
 def test_every_example_is_tested_and_short() -> None:
     folders = {path.parent.name: path for path in (ROOT / "examples").glob("*/app.py")}
-    assert set(folders) == {"flask", "pyramid", "wheezy", "bottle", "paste", "django", "wsgi", "asgi"}
+    assert set(folders) == {
+        *("flask", "pyramid", "wheezy", "bottle", "paste", "django", "wsgi", "asgi", "starlette", "fastapi")
+    }
     for path in folders.values():
         assert len(path.read_text("utf-8").splitlines()) < 40, f"{path} is not under 40 lines."
