@@ -19,7 +19,7 @@ CONFIG = """
 [mypy]
 strict = True
 
-[mypy-bottle.*,pyramid.*,wheezy.*,paste.*]
+[mypy-bottle.*,django.*,pyramid.*,wheezy.*,paste.*]
 ignore_missing_imports = True
 """
 
@@ -67,6 +67,27 @@ def create_app() -> Flask:
 
 def store(data: bytes) -> str:
     return lazycrop.images.store_origin("cat", data).url
+
+def store_again(data: bytes) -> str:
+    return lazycrop.store_origin("cat", data, focal="auto").url + lazycrop.url("cat", "200x100")
+""",
+    "asgi": """
+from lazycrop import LazyCrop
+from lazycrop.asgi import Application, AsyncHelpers, AsyncImages, ImageApp, Middleware
+
+images = LazyCrop(store="images", sizes=["200x100"])
+application: Application = Middleware(ImageApp(images), images, threads=4)
+
+async def store(data: bytes) -> str:
+    width: int = (await AsyncImages(images).store_origin("cat", data, bound="400x400")).width
+    return await AsyncHelpers(images, "/img").img("cat", "200x100", alt=f"{width} pixels")
+""",
+    "django": """
+from django_lazycrop import get_images, image_id, response, thumbnail
+
+url: str = get_images().url("cat", "200x100")
+column = thumbnail("photo", "60x40")
+answer = response(get_images().answer("/cat/200x100.jpg"))
 """,
     "pyramid": """
 import pyramid_lazycrop
@@ -120,6 +141,10 @@ MISTAKES = [
     ("storage", 'storage.S3ImageStorage("cat").configure({}, "bucket", "https://b.example/", sizes=7)', TYPE),
     ("flask", 'lazycrop.images.store_origin("cat")', CALL),
     ("flask", 'LazyCrop(stroe="images")', CALL),
+    ("flask", 'lazycrop.store_origin("cat", b"", bund="9x9")', CALL),
+    ("flask", 'lazycrop.url("cat", b"9x9")', TYPE),
+    ("asgi", 'AsyncImages(images).purge("cat", "2")', TYPE),
+    ("django", 'get_images().url("cat", 200)', TYPE),
     ("flask", "LazyCrop(sizes=7)", TYPE),
     ("pyramid", 'pyramid_lazycrop.set_lazycrop(Configurator(), stroe="images")', CALL),
     ("pyramid", "pyramid_lazycrop.set_lazycrop(Configurator(), sizes=7)", TYPE),
