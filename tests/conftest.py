@@ -61,7 +61,7 @@ SLOW = (
     # Servers of their own that are slow, broken or gone, and clocks that have to pass.
     *("test_download.py", "test_site_source.py", "test_s3_servers.py", "test_memcached.py", "test_quiet.py"),
     *("test_waits.py", "test_free_threads.py", "test_sources_end_to_end.py", "test_images_given.py", "test_auto.py"),
-    *("test_guarded.py", "test_file_systems.py", "test_nginx.py"),
+    *("test_guarded.py", "test_file_systems.py", "test_nginx.py", "test_django.py", "test_asgi.py"),
 )
 # The files that take longest, in this order. They are begun first: else one process does the last of them alone.
 LONGEST = (
