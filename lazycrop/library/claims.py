@@ -17,7 +17,7 @@ from lazycrop.stores.contract import Store, unavailable
 
 logger = logging.getLogger(__name__)
 
-_SETTLE_SECONDS = 5.0  # For all who were there before.
+_SETTLE_SECONDS = 5.0  # For each of those who were there before.
 _POLL = 0.05
 _TRIES = 100  # More than there are others who change the same image at once.
 
@@ -79,10 +79,11 @@ class Claims:
     def wait(self, claim: Claim) -> Left:
         """Until all who came before are done, or for as long as that should take. Blocks.
 
-        Who is not done then was killed, or stands still; it looks again when it goes on.
+        Who is not done then was killed, or stands still; it looks again when it goes on. The last of those before may
+        only wait himself, for all the others: so for each of them there is a time of its own.
         """
-        until = time.monotonic() + _SETTLE_SECONDS
-        while (left := self.left(claim)).late and time.monotonic() < until:
+        began = time.monotonic()
+        while (left := self.left(claim)).late and time.monotonic() < began + _SETTLE_SECONDS * len(left.late):
             time.sleep(_POLL)
         return left
 
