@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -139,6 +139,18 @@ class Presigning(Protocol):
 
     def presigned_url(self, key: str, seconds: int) -> str:
         """Where this object can be read for so many seconds by whoever has the URL."""
+
+
+@runtime_checkable
+class Deleting(Protocol):
+    """A store that deletes many objects in one call. What a Store may do besides."""
+
+    def delete_many(self, keys: Sequence[str]) -> bool:
+        """Remove these objects, as delete does each, and return True when none is left; raises StoreUnavailable.
+
+        False, with any of them left, where that cannot be done in few calls: they are then deleted one by one, several
+        at once.
+        """
 
 
 @runtime_checkable

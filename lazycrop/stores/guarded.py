@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, BinaryIO, NoReturn, TypeVar
@@ -13,13 +13,14 @@ from lazycrop.concurrency import waits
 from lazycrop.concurrency.guard import Guard
 from lazycrop.errors import LazyCropError, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.stores.contract import Opened, Preparing, Presigning, Store, StoreSettings, unavailable
+from lazycrop.stores.contract import Deleting, Opened, Preparing, Presigning, Store, StoreSettings, unavailable
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _WRITE_SECONDS = 60.0  # For one put in all: a large origin on a slow line takes its time.
 _PIECE = 65536  # Bytes of an opened object that are read at once.
+_BATCH = 1000  # Objects that are deleted one by one, but at the same time: more would wait for threads in vain.
 
 
 class Guarded:
@@ -72,6 +73,11 @@ class Guarded:
         return type(self._store).__repr__ is not object.__repr__
 
     @property
+    def is_remote(self) -> bool:
+        """Does a call take a round trip, so that it pays to have several under way?"""
+        return self._threads > 0
+
+    @property
     def unguarded(self) -> Store:
         return self._store
 
@@ -97,28 +103,30 @@ class Guarded:
         new: bool = False,
         private: bool = False,
     ) -> bool:
+        return self.begin_put(key, data, content_type, cache_control=cache_control, new=new, private=private)()
+
+    def begin_put(
+        self,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        cache_control: str = IMMUTABLE,
+        new: bool = False,
+        private: bool = False,
+    ) -> Callable[[], bool]:
+        """:meth:`put` in two steps, as all that begins so: it is under way when this returns, where that takes a thread
+        anyway. What is returned waits for its end, and raises.
+        """
         options = {"private": True} if private else {}  # Stores that know no private images need not know the word.
         put = partial(self._store.put, key, data, content_type, cache_control=cache_control, new=new, **options)
-        return self._call(self._writes, put)
+        return self._begin(self._writes, put)
 
     def get(self, key: str, limit: int) -> bytes:
         return self._call(self._reads, partial(self._store.get, key, limit))
 
     def begin_get(self, key: str, limit: int) -> Callable[[], bytes]:
-        """:meth:`get` in two steps: it is under way when this returns, where that takes a thread anyway."""
-        try:
-            self._prepare()
-            result = self._reads.begin(partial(self._store.get, key, limit))
-        except Exception as error:
-            _fail(error)
-
-        def ours() -> bytes:
-            try:
-                return result()
-            except Exception as error:
-                _fail(error)
-
-        return ours
+        return self._begin(self._reads, partial(self._store.get, key, limit))
 
     def open(self, key: str) -> Opened:
         opened = self._call(self._reads, partial(self._store.open, key))
@@ -132,8 +140,41 @@ class Guarded:
     def delete(self, key: str) -> None:
         self._call(self._writes, partial(self._store.delete, key))
 
+    def begin_delete(self, key: str) -> Callable[[], None]:
+        return self._begin(self._writes, partial(self._store.delete, key))
+
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """Remove objects, in as few calls as the store can, else several at once. One that is missing is fine."""
+        left = [*keys]
+        store = self._store
+        if len(left) > 1 and isinstance(store, Deleting):
+            if self._call(self._writes, partial(store.delete_many, left)):
+                return
+        for start in range(0, len(left), _BATCH):
+            self.together(*map(self.begin_delete, left[start : start + _BATCH]))
+
     def list(self, folder: str) -> Iterator[str]:
-        return iter(self._call(self._writes, lambda: [*self._store.list(folder)]))
+        return iter(self.begin_list(folder)())
+
+    def begin_list(self, folder: str) -> Callable[[], list[str]]:
+        return self._begin(self._writes, lambda: [*self._store.list(folder)])
+
+    def list_now(self, folder: str) -> list[str]:
+        """The same for somebody who waits for no longer than for an object."""
+        return self._call(self._reads, lambda: [*self._store.list(folder)])
+
+    def together(self, *begun: Callable[[], T]) -> list[T]:
+        """What calls that are under way return, once all of them have ended; then the first error is raised."""
+        results: list[T] = []
+        errors: list[Exception] = []
+        for end in begun:
+            try:
+                results.append(end())
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return results
 
     def presigned_url(self, key: str, seconds: int) -> str | None:
         """Where this object can be read for so many seconds; None where the store has no such URLs."""
@@ -152,6 +193,22 @@ class Guarded:
             return guard.call(do)
         except Exception as error:
             _fail(error)
+
+    def _begin(self, guard: Guard, do: Callable[[], T]) -> Callable[[], T]:
+        """Raises nothing before its end: others may be under way, and are waited for."""
+        try:
+            self._prepare()
+            result = guard.begin(do)
+        except Exception as error:
+            return partial(_fail, error)
+
+        def ours() -> T:
+            try:
+                return result()
+            except Exception as error:
+                _fail(error)
+
+        return ours
 
 
 class _Stream(io.RawIOBase):

@@ -6,7 +6,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ from lazycrop.model.derivatives import IMMUTABLE
 from lazycrop.stores.body import Body
 from lazycrop.stores.buckets import checked_bucket, checked_endpoint, checked_region
 from lazycrop.stores.contract import Opened, StoreSettings, checked_url, object_url, unavailable
+from lazycrop.stores.batches import MOST, add_digest, delete_together
 from lazycrop.stores.listing import pages, status_of
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class S3Store:
 
     Calls keep boto3's timeouts only, which hold for one address and one read of the socket; :class:`Guarded` bounds
     them in all. ``conditional_puts``: whether the server puts what is new in one step, and refuses what is not; None
-    as long as that is not known.
+    as long as that is not known. ``deletes_many``: whether it deletes many objects in one call, as far as is known.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class S3Store:
         self._client_arguments = {name: value for name, value in given.items() if value}
         self._warned = False
         self.conditional_puts: bool | None = None
+        self.deletes_many = True
         renew(self)
 
     def after_fork(self) -> None:
@@ -191,6 +193,20 @@ class S3Store:
         with suppress(MissingObject), self._failures("delete", key):
             self._patient_client().delete_object(**self._named(key))
 
+    def delete_many(self, keys: Sequence[str]) -> bool:
+        """In calls of 1,000; False where the server does not know the call, or not in the form that it has."""
+        for start in range(0, len(keys) if self.deletes_many else 0, MOST):
+            batch = keys[start : start + MOST]
+            with self._failures("delete", batch[0]):
+                try:
+                    delete_together(self._patient_client(), self.bucket, [self.base_path + key for key in batch])
+                except Exception as error:
+                    if status_of(error) not in _REFUSALS:
+                        raise
+                    logger.info("The bucket %s deletes one object at a time: %s", self.bucket, error)
+                    self.deletes_many = False
+        return self.deletes_many
+
     def list(self, folder: str) -> Iterator[str]:
         prefix = self.base_path + folder
         with self._failures("list", folder):
@@ -303,7 +319,9 @@ class S3Store:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        return Session().client("s3", config=config, **self._client_arguments)  # boto3's own is the application's
+        client = Session().client("s3", config=config, **self._client_arguments)  # boto3's own is the application's
+        client.meta.events.register("before-sign.s3.DeleteObjects", add_digest)
+        return client
 
     def _derive_public_url(self) -> str:
         with self._failures("find the URL of", self.bucket):
