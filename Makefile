@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=lo
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: demo test coverage quick lint bench docs drawing help clean
+.PHONY: demo test coverage test-floors audit quick lint bench docs drawing help clean
 .SECONDEXPANSION:
 .PRECIOUS: %.stamp %/bin/python
 
@@ -26,6 +26,16 @@ test: .venv/test.stamp ## run every test, on real servers
 coverage: .venv/test.stamp ## the same, with branch coverage
 	$(BIN)/python tests/servers.py
 	$(PYTEST) --cov
+
+test-floors: .venv-floors/floors.stamp ## run every test on the oldest libraries that setup.py permits
+	$(BIN)/python tests/servers.py
+	.venv-floors/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
+audit: .venv/test.stamp ## ask the database of vulnerabilities about what is installed, and about the floors; needs a network
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit --skip-editable
+	$(BIN)/python tests/floors.py > .venv/floors.txt
+	$(BIN)/python -m pip_audit --no-deps --disable-pip --requirement .venv/floors.txt
 
 quick: .venv/test.stamp ## run what needs no server, no browser and no patience: under a minute
 	$(PYTEST) --quick
@@ -47,16 +57,22 @@ drawing: $(BIN)/python ## draw docs/pictures/architecture.svg from the imports
 	$(BIN)/python docs/make_drawing.py
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 clean: ## remove the environments and all that was built or cached
-	rm -rf .venv .venv-lint .bench build dist *.egg-info
+	rm -rf .venv .venv-floors .venv-lint .bench build dist *.egg-info
 	rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find lazycrop adapters tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A stamp for each extra that is in an environment, renewed when setup.py changes or an adapter is added.
 %.stamp: setup.py pyproject.toml $(wildcard adapters) | $$(@D)/bin/python
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(*F)]'
+	@touch $@
+
+.venv-floors/floors.stamp: setup.py tests/floors.py .venv/test.stamp | .venv-floors/bin/python
+	$(BIN)/python tests/floors.py > .venv-floors/floors.txt
+	.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint .venv-floors/floors.txt --editable '.[test]'
 	@touch $@
 
 # Debian ships venv apart from Python; only root can add it here, else venv itself says what to install.

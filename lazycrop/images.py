@@ -55,6 +55,7 @@ class LazyCrop:
         self.sources = parts.sources
         self.pages = parts.pages
         self._fallback = parts.fallback
+        self.watch = parts.watch
         self._events = parts.events
         self._service = Service(parts, self.config)
         self.remembered, self.at_hand = self._service.remembered, self._service.at_hand
@@ -269,7 +270,8 @@ class LazyCrop:
         return self._access.closed
 
     def on(self, event: str, call: Callable[[Any], object]) -> None:
-        """Have ``call`` called with each event of this name: stored, replaced, rendered, purged, failed.
+        """Have ``call`` called with each event of this name: stored, replaced, rendered, purged, failed; and for who
+        watches answered, rendering, queued, worked, dead.
 
         It is called after the fact, in the process and on the thread where it happened; see :mod:`lazycrop.events`.
         What it raises is logged and changes nothing. Raises :class:`~lazycrop.errors.ConfigurationError`.

@@ -44,6 +44,12 @@ class Settings(TypedDict, total=False):
     renders: int
     """Renders at once in one process; 0 is the number of CPUs."""
 
+    metrics: bool
+    """Whether this process counts what it does, for Prometheus; needs ``[metrics]``."""
+
+    traces: bool
+    """Whether this process makes spans, with OpenTelemetry; needs ``[otel]``."""
+
     render_wait_seconds: float
     """Longest wait for one of these; then the answer is 503 with Retry-After."""
 

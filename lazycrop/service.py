@@ -13,7 +13,7 @@ from typing import BinaryIO
 from lazycrop.access.policy import Snapped
 from lazycrop.build import Parts
 from lazycrop.concurrency.deadlines import deadline
-from lazycrop.concurrency.timing import measure, recorded
+from lazycrop.concurrency.timing import Tracing, measure, recorded
 from lazycrop.concurrency.waits import Room
 from lazycrop.errors import (
     Forbidden,
@@ -27,11 +27,12 @@ from lazycrop.errors import (
     StoreUnavailable,
     UnknownImage,
 )
+from lazycrop.events import Answered
 from lazycrop.http import answers
 from lazycrop.http.answers import Answer, Freshness, Outcome
 from lazycrop.http.negotiation import is_unchanged, named_formats
 from lazycrop.http.requests import Request
-from lazycrop.http.shortcuts import Shortcut, Shortcuts
+from lazycrop.http.shortcuts import Counting, Shortcut, Shortcuts
 from lazycrop.library.records import Found
 from lazycrop.model import urls
 from lazycrop.model.derivatives import AUTO, Derivative
@@ -74,7 +75,13 @@ class Service:
         self._maker = parts.maker
         self._fallback = parts.fallback
         self._room = Room(config.waiting_requests)
+        self._events = parts.events
         self._shortcuts = Shortcuts(config.shortcuts)
+        if self._events.heard(Answered):
+            self._shortcuts = counting = Counting(config.shortcuts)
+            self._events.tally = lambda: counting.read(config.answers.redirect_status)
+        self._tracing = parts.tracing
+        self._around = self._tracing.span if self._tracing is not None else None
         self.remembered, self.at_hand = self._shortcuts.redirect, self._shortcuts.at_hand
         self.forget = self._shortcuts.forget
 
@@ -87,15 +94,25 @@ class Service:
         shortcuts = self._shortcuts.table  # What is forgotten meanwhile, another one has no more.
         shortcut = self._shortcuts.get(*url) if request.is_plain else None
         if shortcut is not None and (ready := self._shortcuts.ready(shortcut)) is not None:
+            self._shortcuts.taken(shortcut)
             return ready
+        started = time.perf_counter()
         with deadline(self._config.request_seconds), self._room.visit():
             if shortcut is not None and (ready := self._by_shortcut(shortcut)) is not None:
+                self._shortcuts.taken(shortcut)
                 return ready
-            with recorded() as seconds:
-                answer = self._answer_or_error(request)
+            with recorded(self._around) as seconds:
+                if self._tracing is None:
+                    answer = self._answer_or_error(request)
+                else:
+                    answer = self._traced(request, self._tracing)
         if request.is_plain:
             self._shortcuts.keep(shortcuts, url, answer)
         answer.explain(seconds)
+        if self._events.heard(Answered):
+            outcome, took = answer.outcome, time.perf_counter() - started
+            told = Answered("", None, outcome.key, answer.status, outcome.status, seconds=took, stages=seconds)
+            self._events.tell(told)
         return answer.without_body() if request.method == "HEAD" else answer
 
     def _answer(self, request: Request) -> Answer:
@@ -282,10 +299,18 @@ class Service:
             case = self._case(request, asked, found, is_last)
             answer = self._stored(case) or self._hot(case) or self._promised(case) or self._made(case)
         except LazyCropError as error:
-            logger.warning("the fallback image %r cannot be shown: %s", image_id, error)
+            extra = {"event": "fallback-failed", "code": error.code}
+            logger.warning("the fallback image %r cannot be shown: %s", image_id, error, extra=extra)
             self._fallback.forget()
             return None
         return answers.instead(answer, self._config.answers)
+
+    def _traced(self, request: Request, tracing: Tracing) -> Answer:
+        with tracing.span("request") as note:
+            answer = self._answer_or_error(request)
+            said = {"http.response.status_code": answer.status, "lazycrop.outcome": answer.outcome.status}
+            note({"http.request.method": request.method, **said})
+        return answer
 
     def _answer_or_error(self, request: Request) -> Answer:
         try:
@@ -297,10 +322,12 @@ class Service:
             # Of what is not available, its guard says once why; a line for each request would fill the log.
             level = logging.ERROR if error.status == 500 else logging.DEBUG
             said = (request.method, request.path, error.status, error)
-            logger.log(level, "%s %r answers %d: %s", *said, exc_info=error.status == 500)
+            extra = {"event": "request-failed", "status": error.status, "code": error.code}
+            logger.log(level, "%s %r answers %d: %s", *said, exc_info=error.status == 500, extra=extra)
         except Exception:
             failure = LazyCropError()
-            logger.exception("%s %r failed", request.method, request.path)
+            extra = {"event": "request-failed", "status": 500, "code": failure.code}
+            logger.exception("%s %r failed", request.method, request.path, extra=extra)
         if failure.status == 500:  # Its text may tell of the infrastructure.
             failure = LazyCropError("Something went wrong here; the log says what.")
         return answers.error(failure, varies=request.path.endswith(f".{AUTO}"))

@@ -60,6 +60,8 @@ class ServiceSettings:
         3.0, "How long to wait for bytes that another process is making, before making them here."
     )
     renders: int = option(0, "Renders at once in one process; 0 is the number of CPUs.")
+    metrics: bool = option(False, "Whether this process counts what it does, for Prometheus; needs `[metrics]`.")
+    traces: bool = option(False, "Whether this process makes spans, with OpenTelemetry; needs `[otel]`.")
     render_wait_seconds: float = option(2.0, "Longest wait for one of these; then the answer is 503 with Retry-After.")
 
     def __post_init__(self) -> None:

@@ -233,7 +233,7 @@ class _Dispatch:
     def _own_queue(self) -> Queue:
         with self._lock:
             if self._own is None:
-                self._own = open_queue(self._settings, self.images.jobs.actors)
+                self._own = open_queue(self._settings, self.images.jobs.actors, self.images.jobs.hooks)
             return self._own
 
 

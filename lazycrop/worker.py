@@ -5,6 +5,8 @@ The configuration is the environment's: ``LAZYCROP_STORE`` and so on, or ``LAZYC
 
 from __future__ import annotations
 
+import os
+
 import dramatiq
 
 from lazycrop.errors import ConfigurationError
@@ -12,6 +14,9 @@ from lazycrop.images import LazyCrop
 from lazycrop.queues.brokers import BrokerQueue
 from lazycrop.queues.quiet import hush_consumers
 from lazycrop.queues.watch import Watch
+
+if _folder := os.environ.get("dramatiq_prom_db"):  # noqa: SIM112
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", _folder)  # Dramatiq says so too, but after this is loaded.
 
 images = LazyCrop.from_env()
 
@@ -24,4 +29,8 @@ if not isinstance(images.jobs.queue, BrokerQueue):
 broker = images.jobs.queue.broker
 dramatiq.set_broker(broker)
 broker.add_middleware(Watch())
+if images.config.metrics:
+    from dramatiq.middleware.prometheus import Prometheus
+
+    broker.add_middleware(Prometheus())
 hush_consumers(broker, images.config.queue.queue)

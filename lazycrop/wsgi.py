@@ -1,13 +1,18 @@
-"""WSGI: :class:`ImageApp` answers for images, :class:`Middleware` is the same behind a test of the path's prefix."""
+"""WSGI: :class:`ImageApp` answers for images, :class:`Middleware` is the same behind a test of the path's prefix.
+
+:class:`HealthApp` and :class:`MetricsApp` are for those who watch them.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lazycrop.access.policy import CLOSED
 from lazycrop.errors import ConfigurationError
-from lazycrop.http.answers import STATUS_LINES, Answer
+from lazycrop.http.answers import STATUS_LINES, Answer, plain
 from lazycrop.http.requests import Request
 from lazycrop.images import LazyCrop
 from lazycrop.settings import PREFIX, check_prefix, from_mapping, with_file
@@ -69,6 +74,50 @@ class Middleware:
         if not environ.get("PATH_INFO", "").startswith(self._below):
             return self._app(environ, start_response)
         return self._images.respond(environ, start_response, self._prefix)
+
+
+class HealthApp:
+    """A WSGI application that says whether this process can answer for images: mount it where a balancer asks.
+
+    200 where it can, and 503 where it cannot because the store does not answer; the body says of store, cache and queue
+    whether they do. Below it, at ``/live``, it is 200 as long as the process answers at all.
+    """
+
+    def __init__(self, images: LazyCrop) -> None:
+        self._images = images
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO", "").endswith("/live"):
+            return send(plain(200, "application/json", b'{"status": "alive"}\n'), environ, start_response)
+        health = self._images.watch.health()
+        said = {"status": health.status, **{part: reason or "ok" for part, reason in asdict(health).items()}}
+        body = f"{json.dumps(said)}\n".encode()
+        return send(plain(200 if health.ready else 503, "application/json", body), environ, start_response)
+
+
+class MetricsApp:
+    """A WSGI application for Prometheus: what all processes have counted, and how many jobs wait at this moment.
+
+    Raises :class:`~lazycrop.errors.ConfigurationError` where nothing is counted.
+    """
+
+    def __init__(self, images: LazyCrop) -> None:
+        if not images.config.metrics:
+            raise ConfigurationError("Nothing is counted: set 'metrics'.")
+        from lazycrop.metrics.counts import page
+
+        self._page = page
+        self._images = images
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return send(plain(200, *self._page(self._queue())), environ, start_response)
+
+    def _queue(self) -> Mapping[str, float]:
+        try:
+            backlog = self._images.watch.backlog()
+        except Exception:  # Each broker has its own; its guard tells of it.
+            return {"up": 0}
+        return {"up": 1, **asdict(backlog)} if backlog is not None else {}
 
 
 def images_for(

@@ -10,16 +10,16 @@ from pathlib import Path
 
 # From the lowest; an arrow goes down. The order in a row is that of the drawing, from left to right.
 LAYERS = (
-    ("options", "errors", "events"),
+    ("options", "errors", "events", "logs"),
     ("model", "access", "concurrency"),
-    ("pictures", "stores", "sources", "caches", "queues", "catalogue"),
+    ("pictures", "stores", "sources", "caches", "queues", "catalogue", "metrics"),
     ("http",),
     ("settings", "keywords"),
     ("library",),
     ("build",),
     ("service",),
     ("images",),
-    ("asgi", "wsgi", "markup", "metrics"),
+    ("asgi", "wsgi", "markup"),
     ("storage", "playground", "cli", "worker", "testing"),
 )
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}

@@ -123,6 +123,9 @@ CHROMIUM = Program(
     "chromium",
 )
 NGINX = Program(("nginx",), "apt-get install nginx-light, or brew install nginx", "nginx-light")
+PROMTOOL = Program(
+    ("promtool",), "apt-get install --no-install-recommends prometheus, or brew install prometheus", "prometheus"
+)
 PROGRAMS = tuple(one for one in vars().values() if isinstance(one, Program))
 
 CHROMIUM_FLAGS = (

@@ -53,7 +53,7 @@ def check(settings: Settings) -> None:
         lambda: images.jobs.queue.ping(),
         "Start it, or correct 'broker'; until then pictures are answered, and not stored.",
     )
-    for warning in _warnings(images):
+    for warning in [*_warnings(images), *_dead(images)]:
         click.echo(f"! {warning}")
     images.close()
     sys.exit(checklist.failed)
@@ -154,6 +154,16 @@ def _expect(found: object, wanted: object, otherwise: str = "what came is not wh
 def _fetch(address: str) -> bytes:
     with urllib.request.urlopen(address, timeout=_PATIENCE) as answer:
         return bytes(answer.read(1_000))
+
+
+def _dead(images: LazyCrop) -> Iterator[str]:
+    try:
+        backlog = images.watch.backlog()
+    except Exception:  # The broker's own line says so.
+        return
+    if backlog is not None and backlog.dead:
+        jobs = "1 job has" if backlog.dead == 1 else f"{backlog.dead} jobs have"
+        yield f"{jobs} failed for good: lazycrop queue --dead 10 shows them, and --requeue tries them again."
 
 
 def _warnings(images: LazyCrop) -> Iterator[str]:

@@ -15,6 +15,14 @@ from lazycrop.options import default_of
 
 Settings = dict[str, Any]
 
+LOG_JSON = "lazycrop.log_json"
+"""Under which name a click.Context knows whether the log is for machines."""
+
+
+def logs_json() -> bool:
+    """Was the program, whichever it is that these commands are a part of, told to write its log as JSON?"""
+    return bool(click.get_current_context().meta.get(LOG_JSON))
+
 
 class _Setting(click.Option):
     """The flag of a setting."""

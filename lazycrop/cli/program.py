@@ -9,11 +9,13 @@ from typing import NoReturn
 
 import click
 
-from lazycrop import __version__
+from lazycrop import __version__, logs
 from lazycrop.cli.adopting import adopt
 from lazycrop.cli.checking import check
 from lazycrop.cli.images import purge, url, warm
 from lazycrop.cli.logs import OneLine
+from lazycrop.cli.options import LOG_JSON
+from lazycrop.cli.queue import queue
 from lazycrop.cli.serving import demo, serve
 from lazycrop.cli.storing import store
 from lazycrop.cli.working import worker
@@ -38,13 +40,19 @@ def _end(number: int, frame: object) -> NoReturn:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
-def commands() -> None:
+@click.option("--log-json", is_flag=True, help="Write the log for machines: a JSON object a line.")
+@click.pass_context
+def commands(context: click.Context, log_json: bool) -> None:
     """Store an image once; ask for any size of it by URL, any time later."""
+    context.meta[LOG_JSON] = log_json
+    if log_json:
+        logs.write_json()
+        return
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(message)s"))
     handler.addFilter(logging.Filter("lazycrop"))  # Other libraries' warnings are about the same, in more lines.
     logging.basicConfig(handlers=[handler])
 
 
-for command in (store, adopt, url, warm, purge, serve, demo, worker, check):
+for command in (store, adopt, url, warm, purge, serve, demo, worker, check, queue):
     commands.add_command(command)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from lazycrop import logs
 from lazycrop.access.policy import ANY
-from lazycrop.cli.options import Settings, command
+from lazycrop.cli.options import Settings, command, logs_json
 from lazycrop.errors import ConfigurationError, NotFound
 from lazycrop.http import answers
 from lazycrop.images import LazyCrop
 from lazycrop.playground import DEMO, demo_app
-from lazycrop.wsgi import Middleware, send
+from lazycrop.wsgi import HealthApp, MetricsApp, Middleware, send
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -45,10 +46,11 @@ def _listens(command: Callable[..., None]) -> Callable[..., None]:
 def serve(settings: Settings, host: str, port: int) -> None:
     """Answer for images on a web server of its own.
 
-    They are below the path that --prefix says. For many users put a CDN or a web server in front.
+    They are below the path that --prefix says. For many users put a CDN or a web server in front. A balancer asks
+    /healthz whether it can answer, and /healthz/live whether it lives; Prometheus asks /metrics, with --metrics.
     """
     with closing(LazyCrop(**settings)) as images:
-        application = Middleware(_nothing_else, images)
+        application = _watched(images)
         policy = images.config.policy
         listed = [*policy.presets, *(size.split()[0] for size in policy.sizes if size != ANY)]
         size = listed[0] if listed else f"{min(200, policy.max_edge)}x"
@@ -57,6 +59,24 @@ def serve(settings: Settings, host: str, port: int) -> None:
             example = f"{images.config.prefix}/{name and f'{name}/'}FILE/{size}.jpg"
             saying += f"\nWith pictures of {source!r}: {{root}}{example} for each FILE in it"
         _run(lambda _: application, host, port, saying)
+
+
+def _watched(images: LazyCrop) -> WSGIApplication:
+    """Images, and beside them what is for those who watch."""
+    health = HealthApp(images)
+    beside: dict[str, WSGIApplication] = {"/healthz": health, "/healthz/live": health}
+    if images.config.metrics:
+        beside["/metrics"] = MetricsApp(images)
+    application: WSGIApplication = Middleware(_nothing_else, images)
+    if images.config.traces:
+        from lazycrop.metrics.spans import continued
+
+        application = continued(application)
+
+    def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return beside.get(environ.get("PATH_INFO", ""), application)(environ, start_response)
+
+    return choose
 
 
 def _nothing_else(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -85,7 +105,10 @@ def _run(make: Callable[[int], WSGIApplication], host: str, port: int, saying: s
         raise ConfigurationError("A server of its own needs waitress: pip install lazycrop[cli].") from error
     listener = _listen(host, port)
     port = listener.getsockname()[1]
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    if logs_json():
+        logs.write_json()
+    else:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     server = waitress.create_server(make(port), sockets=[listener], threads=_THREADS)
     address = f"[{host}]" if ":" in host else host
     signal.signal(signal.SIGTERM, _stop)

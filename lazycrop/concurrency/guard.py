@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from lazycrop.concurrency import waits
+from lazycrop.concurrency import faults, waits
 from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.faults import Fault
 from lazycrop.concurrency.forks import renew
@@ -59,8 +59,9 @@ class Guard:
         self._patience = 0.9 * min(seconds, seconds if patience is None else patience)
         self._is_ill = is_ill
         self._is_fault = is_fault
-        self._fault, self._slowness = Fault(log), Fault(log)
-        self._pool = Pool(f"lazycrop-{name.removeprefix('the ').split()[0]}", threads) if threads else None
+        self._part = name.removeprefix("the ").split()[0]
+        self._fault, self._slowness = Fault(log, self._part), Fault(log, self._part, "slow")
+        self._pool = Pool(f"lazycrop-{self._part}", threads) if threads else None
         renew(self)
 
     def after_fork(self) -> None:
@@ -168,6 +169,8 @@ class Guard:
         self._rests_until = max(self._rests_until, self._failed_at + rest)
         reason = error.__cause__ or error  # What clients are told has no reasons.
         alone = f" and is left alone for {rest:g} s at a time" if rest else ""
+        if rest:
+            faults.tell(self._part, faults.REST)
         self._fault.tell("%s failed%s: %r", self.name, alone, reason)
 
     def _answered(self, began: float) -> None:

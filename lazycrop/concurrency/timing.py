@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from typing import Any, Protocol
 
-Spans = dict[str, float]
-"""Seconds by the name of a stage: lookup, fetch, decode, resize, encode, enqueue."""
+Note = Callable[[Mapping[str, Any]], None]
+"""Says what a span has come to: attributes by name."""
+
+Around = Callable[[str], AbstractContextManager[Note]]
+
+
+class Tracing(Protocol):
+    """Spans of a tracing system that a package above knows."""
+
+    def span(self, name: str) -> AbstractContextManager[Note]:
+        """What is around a piece of work."""
+        ...
+
+    def carry(self) -> dict[str, str]:
+        """The span at hand, as it travels with a message."""
+        ...
+
+    def resume(self, carried: Mapping[str, str]) -> AbstractContextManager[None]:
+        """What is around the work on a message that came with this."""
+        ...
+
+
+class Spans(dict[str, float]):
+    """Seconds by the name of a stage: lookup, fetch, decode, resize, encode, enqueue, store.
+
+    ``around``: what is to be around each stage, if anything is.
+    """
+
+    around: Around | None = None
+
 
 _spans: ContextVar[Spans | None] = ContextVar("lazycrop_spans", default=None)
 
 
 @contextmanager
-def recorded() -> Iterator[Spans]:
+def recorded(around: Around | None = None) -> Iterator[Spans]:
     """Collect what :func:`measure` measures within the block, on whichever thread its calls are made."""
-    spans: Spans = {}
+    spans = Spans()
+    if around is not None:
+        spans.around = around
     token = _spans.set(spans)
     try:
         yield spans
@@ -27,10 +58,13 @@ def recorded() -> Iterator[Spans]:
 @contextmanager
 def measure(stage: str) -> Iterator[None]:
     """Add the time inside the block to ``stage``; nothing where nobody collects."""
-    started = time.perf_counter()
+    started, spans = time.perf_counter(), _spans.get()
     try:
-        yield
+        if spans is None or spans.around is None:
+            yield
+        else:
+            with spans.around(stage):
+                yield
     finally:
-        spans = _spans.get()
         if spans is not None:
             spans[stage] = spans.get(stage, 0.0) + time.perf_counter() - started

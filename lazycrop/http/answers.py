@@ -235,6 +235,12 @@ def sooner(headers: list[tuple[str, str]], seconds: int) -> list[tuple[str, str]
     return [(name, _MAX_AGE.sub(less, value) if name == "Cache-Control" else value) for name, value in headers]
 
 
+def plain(status: int, content_type: str, body: bytes) -> Answer:
+    """What is for those who watch, and kept by nobody."""
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+    return Answer(status, [*headers, *_SECURITY], body)
+
+
 def error(error: LazyCropError, *, varies: bool = False) -> Answer:
     """The sentence of an error as ``text/plain``, never cached."""
     body = f"{error}\n".encode()

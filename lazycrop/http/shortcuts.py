@@ -6,12 +6,16 @@ trusted, so that a purge by another process is seen by then; one by this process
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
+import sys
 import time
 from dataclasses import dataclass
 from functools import cached_property
 
 from lazycrop.caches.process import ProcessCache
+from lazycrop.concurrency.forks import renew
 from lazycrop.http.answers import Answer, Headers, encoded, sooner
 from lazycrop.options import option
 
@@ -102,6 +106,9 @@ class Shortcuts:
         length = int(answer.header("Content-Length") or 0)
         table[url] = Shortcut(answer.status, headers, key, length, time.monotonic() + seconds)
 
+    def taken(self, shortcut: Shortcut) -> None:
+        """It was answered, by another way than :meth:`redirect`."""
+
     def ready(self, shortcut: Shortcut) -> Answer | None:
         """The answer for which nothing is needed but what is at hand: a redirect, or a short object that was kept."""
         body = self._body(shortcut)
@@ -120,3 +127,51 @@ class Shortcuts:
     def forget(self) -> None:
         self.table = {}
         self._bodies.clear()
+
+
+class Tick:
+    """Counts by ``next(tick.steps)``: no other thread comes between, without a lock, and no number is made for it.
+
+    (Three per cent of a redirect; a counter with a lock takes longer than the redirect does.)
+    """
+
+    def __init__(self) -> None:
+        self.steps = itertools.repeat(None, sys.maxsize)
+        self._left = sys.maxsize
+
+    def read(self) -> int:
+        """How many there were since the last call, which no other thread may make at the same time."""
+        before, self._left = self._left, operator.length_hint(self.steps)
+        return before - self._left
+
+
+class Counting(Shortcuts):
+    """The same, and counts how often each kind of them is answered."""
+
+    def __init__(self, settings: ShortcutSettings) -> None:
+        super().__init__(settings)
+        renew(self)
+
+    def after_fork(self) -> None:
+        self.redirects, self.bodies = Tick(), Tick()
+        self._steps = self.redirects.steps
+
+    def redirect(self, path: str, query: str) -> Shortcut | None:
+        shortcut = self.table.get((path, query))  # As above, for a call takes longer than all of it.
+        if shortcut is None or shortcut.key is not None or shortcut.until <= time.monotonic():
+            return None
+        next(self._steps)
+        return shortcut
+
+    def at_hand(self, path: str, query: str) -> tuple[Shortcut, bytes] | None:
+        found = super().at_hand(path, query)
+        if found is not None:
+            self.taken(found[0])
+        return found
+
+    def read(self, redirect_status: int) -> dict[int, int]:
+        """How many there were since the last call, by status; as :meth:`Tick.read`."""
+        return {redirect_status: self.redirects.read(), 200: self.bodies.read()}
+
+    def taken(self, shortcut: Shortcut) -> None:
+        next((self.redirects if shortcut.key is None else self.bodies).steps)

@@ -97,4 +97,5 @@ class Claims:
         try:
             self._store.delete(key)
         except StoreUnavailable:
-            logger.warning("the claim %r is left; nobody waits for it after some minutes", key)
+            said = "the claim %r is left; nobody waits for it after some minutes"
+            logger.warning(said, key, extra={"event": "left", "key": key})

@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import partial
 
 from lazycrop.concurrency.faults import Fault
 from lazycrop.concurrency.forks import Lock
+from lazycrop.concurrency.timing import Tracing, recorded
+from lazycrop.errors import LazyCropError
+from lazycrop.events import Dead, Events, Queued, Worked
 from lazycrop.model.derivatives import Derivative
-from lazycrop.queues.contract import Actor, Queue
+from lazycrop.queues.contract import Actor, Hooks, Message, Queue
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +34,25 @@ SINCE = "since"
 class Jobs:
     """``actors``: what jobs do, by their names; each may be repeated. ``open_queue``: makes the queue to them."""
 
-    def __init__(self, actors: Mapping[str, Actor], open_queue: Callable[[Mapping[str, Actor]], Queue]) -> None:
-        self.actors = actors
+    def __init__(
+        self,
+        actors: Mapping[str, Actor],
+        open_queue: Callable[[Mapping[str, Actor]], Queue],
+        events: Events | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._events = events or Events()
+        # What a worker's threads have is not to keep all of this alive.
+        self.actors: Mapping[str, Actor] = {
+            name: _watched(name, do, self._events, tracing) for name, do in actors.items()
+        }
+        self.hooks = Hooks(
+            carry=tracing.carry if tracing else None,
+            resume=tracing.resume if tracing else None,
+            dead=partial(_bury, self._events),
+        )
         self._open_queue = open_queue
-        self._fault = Fault(logger)
+        self._fault = Fault(logger, "queue")
         self._lock = Lock()
         self._queue: Queue | None = None
 
@@ -65,8 +85,12 @@ class Jobs:
             taken = self.queue.send(actor, message)
         except Exception as error:  # as above
             self._failed(error)
-            return False
-        self._fault.over("jobs are queued again")
+            taken = False
+        else:
+            self._fault.over("jobs are queued again")
+        if self._events.heard(Queued):
+            key = derivative.key
+            self._events.tell(Queued(derivative.image_id, derivative.version, key, actor=actor, taken=taken))
         return taken
 
     def _failed(self, error: Exception) -> None:
@@ -78,3 +102,35 @@ class Jobs:
             queue, self._queue = self._queue, None
         if queue is not None:
             queue.close()
+
+
+def _watched(name: str, do: Actor, events: Events, tracing: Tracing | None) -> Actor:
+    """``do``, with a span around it, and told of."""
+
+    def work(message: Message) -> None:
+        if tracing is None and not events.heard(Worked):
+            return do(message)
+        started, code = time.perf_counter(), ""
+        with recorded(tracing.span if tracing else None) as stages:
+            try:
+                with tracing.span(f"job {name}") if tracing else nullcontext():
+                    do(message)
+            except Exception as error:
+                code = error.code if isinstance(error, LazyCropError) else type(error).__name__
+                raise
+            finally:
+                seconds = time.perf_counter() - started
+                events.tell(Worked(*_named(message), actor=name, seconds=seconds, stages=stages, code=code))
+
+    return work
+
+
+def _bury(events: Events, actor: str, message: Message) -> None:
+    if events.heard(Dead):
+        events.tell(Dead(*_named(message), actor=actor))
+
+
+def _named(message: Message) -> tuple[str, int | None]:
+    """Whose job a message is. It may be junk."""
+    image_id, version = (message.get("image_id"), message.get("version")) if isinstance(message, dict) else (None, None)
+    return str(image_id or ""), version if isinstance(version, int) else None

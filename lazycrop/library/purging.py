@@ -154,4 +154,4 @@ class Purging:
             try:
                 self._store.delete(key)
             except StoreUnavailable:
-                logger.warning("the object %r is left; nothing refers to it", key)
+                logger.warning("the object %r is left; nothing refers to it", key, extra={"event": "left", "key": key})

@@ -15,7 +15,7 @@ from lazycrop.concurrency.forks import renew
 from lazycrop.concurrency.memory import Memory
 from lazycrop.concurrency.pool import Pool
 from lazycrop.errors import ImageError, ImageTooLarge, LazyCropError, Overloaded
-from lazycrop.events import Events, Failed, Rendered
+from lazycrop.events import Events, Failed, Rendered, Rendering
 from lazycrop.library.state import State
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
@@ -30,8 +30,9 @@ T = TypeVar("T")
 class Bench:
     """So many threads that work on pictures, for whom one waits so long and no longer."""
 
-    def __init__(self, name: str, count: int) -> None:
+    def __init__(self, name: str, count: int, events: Events) -> None:
         self._count = count
+        self._events = events
         self._pool = Pool(name, count)
         self.close = self._pool.close
         renew(self)
@@ -47,12 +48,26 @@ class Bench:
     @contextmanager
     def slot(self, wait: float) -> Iterator[None]:
         slots = self._slots
-        if not slots.acquire(timeout=wait):
-            raise Overloaded("All renders that this process does at once are taken; ask again in a moment.")
+        if not slots.acquire(blocking=False):
+            self._wait(slots, wait)
+        self._moved(under_way=1)
         try:
             yield
         finally:
             slots.release()
+            self._moved(under_way=-1)
+
+    def _wait(self, slots: threading.BoundedSemaphore, wait: float) -> None:
+        self._moved(waiting=1)
+        try:
+            if not slots.acquire(timeout=wait):
+                raise Overloaded("All renders that this process does at once are taken; ask again in a moment.")
+        finally:
+            self._moved(waiting=-1)
+
+    def _moved(self, waiting: int = 0, under_way: int = 0) -> None:
+        if self._events.heard(Rendering):
+            self._events.tell(Rendering("", waiting=waiting, under_way=under_way))
 
 
 class Renders:
@@ -67,7 +82,7 @@ class Renders:
         self._recipes = recipes
         self._limits = limits
         count = count or os.cpu_count() or 1
-        self._benches = {stage: Bench(f"lazycrop-render-{stage.name.lower()}", count) for stage in Stage}
+        self._benches = {stage: Bench(f"lazycrop-render-{stage.name.lower()}", count, events) for stage in Stage}
         self.memory = Memory(limits.pixel_memory)
 
     def size(self, derivative: Derivative, record: Record, source: bytes, stage: Stage, wait: float) -> bytes:
@@ -86,7 +101,8 @@ class Renders:
             self._events.tell(Failed(record.image_id, record.version, derivative.key, code=code))
             raise
         if stage == Stage.FIRST:  # Of the last one it is said that it is stored.
-            logger.info("rendered %r, %d bytes", derivative.key, len(data))
+            said = {"event": "rendered", "key": derivative.key, "bytes": len(data)}
+            logger.info("rendered %r, %d bytes", derivative.key, len(data), extra=said)
         seconds = time.perf_counter() - started
         names = (record.image_id, record.version, derivative.key)
         self._events.tell(Rendered(*names, length=len(data), seconds=seconds, stage=stage))

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from lazycrop.access.policy import Policy
+from lazycrop.concurrency.timing import measure
 from lazycrop.errors import BadRequest
 from lazycrop.events import Stored
 from lazycrop.library.adopting import Adopting
@@ -90,8 +91,13 @@ class Storing:
         key = record.key_of(derivative)
         if data is None and not self._store.exists(key):
             data = self._rendered(derivative, record, stage)
-        if data is not None and put(self._store, record, key, data, CONTENT_TYPES[derivative.format], new=True):
-            logger.info("stored %r, %d bytes", derivative.key, len(data))
+        if data is None:
+            return self._records.recipe_of_stored(derivative, record)
+        with measure("store"):
+            is_new = put(self._store, record, key, data, CONTENT_TYPES[derivative.format], new=True)
+        if is_new:
+            said = {"event": "stored", "key": derivative.key, "bytes": len(data)}
+            logger.info("stored %r, %d bytes", derivative.key, len(data), extra=said)
             late = stage is not self._recipes.stored_stage(derivative)
             self._events.tell(Stored(record.image_id, record.version, derivative.key, length=len(data), late=late))
             return self._recipes.fingerprint(derivative, stage)
@@ -106,5 +112,6 @@ class Storing:
                 self._store.delete(keys.derivative(derivative.image_id, version, size, format, private))
 
     def _rendered(self, derivative: Derivative, record: Record, stage: Stage) -> bytes:
-        source = self._origins.begin_reading(record, derivative.size, stage)()
+        with measure("fetch"):
+            source = self._origins.begin_reading(record, derivative.size, stage)()
         return self._renders.size(derivative, record, source, stage, _WAIT)

@@ -282,7 +282,8 @@ class Versions:
             try:
                 what_is = self._contents.what_is(record.image_id)
             except StoreUnavailable as unknown:
-                logger.warning("whether %r was stored is not known: %s", record.origin_key, unknown)
+                extra = {"event": "store-unknown", "key": record.origin_key}
+                logger.warning("whether %r was stored is not known: %s", record.origin_key, unknown, extra=extra)
                 raise error from None
             if what_is == record and isinstance(error, StoreUnavailable):
                 return record

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lazycrop.concurrency.faults import Fault
 from lazycrop.concurrency.forks import Lock
 from lazycrop.errors import BadRequest, ConfigurationError, ImageError, LazyCropError, NotFound
-from lazycrop.queues.contract import Actor, Message
+from lazycrop.queues.contract import NO_HOOKS, Actor, Hooks, Message
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -32,7 +32,7 @@ _OPTIONS = {
 _declaring = Lock()
 
 
-def declare(broker: Broker, queue: str, actors: Mapping[str, Actor]) -> None:
+def declare(broker: Broker, queue: str, actors: Mapping[str, Actor], hooks: Hooks = NO_HOOKS) -> None:
     """Declare ``actors`` on ``broker``.
 
     Raises :class:`~lazycrop.errors.ConfigurationError` when another application's actors are there under this queue.
@@ -41,7 +41,13 @@ def declare(broker: Broker, queue: str, actors: Mapping[str, Actor]) -> None:
 
     options = {name: value for name, value in _OPTIONS.items() if name in broker.actor_options}
     make: Any = dramatiq.actor
-    fault = Fault(logger)
+    if hooks != NO_HOOKS:
+        from lazycrop.queues.hooked import Hooked
+
+        hooked = Hooked(hooks, {actor_name(queue, name): name for name in actors})
+        broker.add_middleware(hooked)
+        actors = {name: hooked.around(do) for name, do in actors.items()}
+    fault = Fault(logger, "jobs")
     with _declaring:
         for name, do in actors.items():
             if actor_name(queue, name) in broker.actors:
@@ -63,7 +69,8 @@ def _told(name: str, do: Actor, fault: Fault) -> Actor:
         try:
             do(message)
         except _VAIN as error:
-            logger.warning("the job %s of %s can never succeed: %r", name, message, error)
+            extra = {"event": "job-in-vain", "actor": name, "error": type(error).__name__}
+            logger.warning("the job %s of %s can never succeed: %r", name, message, error, extra=extra)
             raise
         except Exception as error:
             said = "jobs fail, and are tried again or made again on demand; the first is %s of %s: %r"

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from lazycrop.concurrency.guard import Guard
 from lazycrop.errors import ConfigurationError
 from lazycrop.queues.actors import actor_name, declare
-from lazycrop.queues.contract import REDIS, Actor, Message, QueueSettings
+from lazycrop.queues.contract import NO_HOOKS, REDIS, Actor, Backlog, Hooks, Letter, Message, QueueSettings
+from lazycrop.queues.letters import open_letters
 from lazycrop.queues.quiet import hush_pika, hush_tries
 
 if TYPE_CHECKING:
@@ -30,15 +31,16 @@ class BrokerQueue:
     (No timeout of redis-py or pika bounds a whole send; and pika opens a connection a thread.)
     """
 
-    def __init__(self, settings: QueueSettings, actors: Mapping[str, Actor]) -> None:
+    def __init__(self, settings: QueueSettings, actors: Mapping[str, Actor], hooks: Hooks = NO_HOOKS) -> None:
         self._queue = settings.queue
         self._own = isinstance(settings.broker, str)
         self._ping: Callable[[Any], Any]
         self.broker, self._ping = _open_broker(settings)
-        declare(self.broker, settings.queue, actors)
+        declare(self.broker, settings.queue, actors, hooks)
         if self._own:
             hush_tries(self.broker)
         self._guard = open_guard(settings)
+        self._letters = open_letters(self.broker, settings.queue)
 
     @property
     def ready(self) -> bool:
@@ -49,6 +51,16 @@ class BrokerQueue:
 
     def ping(self) -> None:
         self._guard.call(lambda: self._ping(self.broker))
+
+    def backlog(self) -> Backlog:
+        return self._guard.call(self._letters.backlog)
+
+    def letters(self, limit: int) -> list[Letter]:
+        return self._guard.call(lambda: self._letters.letters(limit))
+
+    def requeue(self) -> int:
+        """One by one, each within the budget; what becomes dead meanwhile stays."""
+        return sum(self._guard.call(self._letters.requeue_one) for _ in range(self.backlog().dead))
 
     def close(self) -> None:
         if self._own:  # One that was given belongs to the application.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -64,6 +65,61 @@ def _check_url(broker: str) -> None:
             f"'broker' is a {scheme}:// URL whose host and port cannot be read; '/', '?', '#' and '@' in a password "
             "are written %2F, %3F, %23 and %40."
         ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is done beside the sending and the work.
+
+    ``carry``: what travels with a message. ``resume``: what is around the work on one that came with that. ``dead``: is
+    told the actor and the message of each job that is given up.
+    """
+
+    carry: Callable[[], Mapping[str, str]] | None = None
+    resume: Callable[[Mapping[str, str]], AbstractContextManager[None]] | None = None
+    dead: Callable[[str, Message], object] | None = None
+
+
+NO_HOOKS = Hooks()
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Jobs that nobody works on: those that ``waiting`` are to be taken, that are to be tried again ``later``, and that
+    are ``dead``; a worker has taken some of the first two ahead, which not every broker counts.
+
+    ``oldest``: seconds since the one was sent that has waited for longest; 0 where none waits.
+    """
+
+    waiting: int = 0
+    later: int = 0
+    dead: int = 0
+    oldest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead job. ``sent``: when, in Unix time. ``error``: the last one, where it is known."""
+
+    actor: str
+    message: Any
+    sent: float
+    error: str = ""
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A queue that can be looked into. Each method raises whatever its broker raises."""
+
+    def backlog(self) -> Backlog: ...
+
+    def letters(self, limit: int) -> list[Letter]:
+        """The dead jobs, the oldest first."""
+        ...
+
+    def requeue(self) -> int:
+        """Have the dead jobs tried again, as new ones; returns how many."""
+        ...
 
 
 @runtime_checkable

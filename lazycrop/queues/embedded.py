@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lazycrop.concurrency.faults import Fault
 from lazycrop.concurrency.forks import renew
 from lazycrop.queues.actors import actor_name, declare
-from lazycrop.queues.contract import Actor, Message, QueueSettings
+from lazycrop.queues.contract import NO_HOOKS, Actor, Backlog, Hooks, Letter, Message, QueueSettings
+from lazycrop.queues.letters import open_letters
 from lazycrop.queues.quiet import hush_tries
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ class EmbeddedQueue:
 
     ready = True
 
-    def __init__(self, settings: QueueSettings, actors: Mapping[str, Actor]) -> None:
+    def __init__(self, settings: QueueSettings, actors: Mapping[str, Actor], hooks: Hooks = NO_HOOKS) -> None:
         self._settings = settings
         self._actors = actors
-        self._full = Fault(logger)
+        self._hooks = hooks
+        self._full = Fault(logger, "queue")
         renew(self)
 
     def after_fork(self) -> None:
@@ -59,6 +61,22 @@ class EmbeddedQueue:
 
     def ping(self) -> None:
         pass
+
+    def backlog(self) -> Backlog:
+        """Of this process; and so the two below."""
+        started = self._started
+        return open_letters(started[0], self._settings.queue).backlog() if started else Backlog()
+
+    def letters(self, limit: int) -> list[Letter]:
+        started = self._started
+        return open_letters(started[0], self._settings.queue).letters(limit) if started else []
+
+    def requeue(self) -> int:
+        started = self._started
+        if started is None:
+            return 0
+        letters = open_letters(started[0], self._settings.queue)
+        return sum(letters.requeue_one() for _ in range(letters.backlog().dead))
 
     def close(self) -> None:
         with self._lock:
@@ -87,7 +105,7 @@ class EmbeddedQueue:
         broker = StubBroker(middleware=[AgeLimit(), Retries()])
         # A plain StubBroker keeps every dead letter for ever.
         broker.dead_letters_by_queue = defaultdict(_dead_letters)
-        declare(broker, self._settings.queue, self._actors)
+        declare(broker, self._settings.queue, self._actors, self._hooks)
         hush_tries(broker)
         worker = Worker(broker, worker_threads=self._settings.worker_threads, worker_timeout=_EMBEDDED_LOOK)
         worker.start()
@@ -112,7 +130,8 @@ def _drain(broker: Broker, worker: Worker, queue: str) -> None:
         # In this order: a worker that is stopped first leaves its messages undone.
         broker.join(queue, fail_fast=False, timeout=_EMBEDDED_DRAIN)  # type: ignore[call-arg]
     except Exception as error:
-        logger.warning("jobs were left undone at exit and are made again on demand: %r", error)
+        extra = {"event": "jobs-undone"}
+        logger.warning("jobs were left undone at exit and are made again on demand: %r", error, extra=extra)
     worker.stop(timeout=_EMBEDDED_STOP)  # Its threads are daemons: one that hangs is left to itself.
 
 

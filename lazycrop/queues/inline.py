@@ -19,7 +19,7 @@ class InlineQueue:
 
     def __init__(self, actors: Mapping[str, Actor]) -> None:
         self._actors = actors
-        self._fault = Fault(logger)
+        self._fault = Fault(logger, "jobs")
 
     def send(self, actor: str, message: Message) -> bool:
         try:

@@ -52,7 +52,7 @@ def hush_consumers(broker: Broker, queue: str) -> None:
     """Each consumer has some lines every three seconds, and each job that is done one. For a worker's process."""
     for name in (*(name.format(queue) for name in _CONSUMERS), _RABBITMQ):
         logging.getLogger(name).addFilter(_is_new)
-    consume, fault = broker.consume, Fault(logger)
+    consume, fault = broker.consume, Fault(logger, "broker")
 
     def watched(*arguments: Any, **options: Any) -> Any:
         try:

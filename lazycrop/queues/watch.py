@@ -30,5 +30,6 @@ class Watch(Middleware):
     def _run(self, worker: Worker) -> None:
         while not self._ended.wait(1):
             if not all(consumer.is_alive() for consumer in list(worker.consumers.values())):
-                logger.critical("a thread that takes jobs from the broker has died; this process ends")
+                said = "a thread that takes jobs from the broker has died; this process ends"
+                logger.critical(said, extra={"event": "consumer-died"})
                 os._exit(1)

@@ -74,7 +74,7 @@ class Door:
 
 def failure(text: str, host: str | None, reason: str) -> FetchError:
     """The error to raise; host and reason go to the log only."""
-    logger.warning("Fetching from %s failed: %s.", host, reason)
+    logger.warning("Fetching from %s failed: %s.", host, reason, extra={"event": "fetch-failed", "host": host})
     return FetchError(text)
 
 

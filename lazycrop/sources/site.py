@@ -192,6 +192,7 @@ class SiteSource:
                 "%r redirects to %s, which is outside of it: such images are not there.",
                 self,
                 target._replace(auth=None, query=None, fragment=None).url,
+                extra={"event": "source-redirects"},
             )
 
 

@@ -276,6 +276,7 @@ class S3Store:
                 "so that of two processes that store the same at once both may do so.",
                 self.bucket,
                 refused.__cause__,
+                extra={"event": "conditions-refused"},
             )
 
     def _warn_of_403(self) -> None:
@@ -285,6 +286,7 @@ class S3Store:
                 "The bucket %s answers 403, which is taken for a missing object. Grant the permission s3:ListBucket "
                 "to tell the two apart. If objects that exist are not found, the keys or s3:GetObject are at fault.",
                 self.bucket,
+                extra={"event": "missing-or-forbidden"},
             )
 
     def _client(self) -> Any:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from conftest import Base
 
 COMMAND = [sys.executable, "-m", "lazycrop"]
-COMMANDS = ["store", "adopt", "url", "warm", "purge", "serve", "worker", "check", "demo"]
+COMMANDS = ["store", "adopt", "url", "warm", "purge", "serve", "worker", "check", "demo", "queue"]
 
 
 def lazycrop(

@@ -76,6 +76,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(wheel, sdist)
 
 
+def test_another_build_on_another_day_in_another_folder_has_the_same_bytes(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "another folder"
+    shutil.copytree(ROOT, copy, ignore=BUILT, copy_function=shutil.copyfile)  # with the times and modes of today
+    run(sys.executable, "-m", "build", "--outdir", tmp_path, cwd=copy)
+    [wheel], [sdist] = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
+    assert wheel.read_bytes() == built.wheel.read_bytes()
+    assert sdist.read_bytes() == built.sdist.read_bytes()
+
+
 def test_the_index_would_accept_both(built: Built) -> None:
     run(sys.executable, "-m", "twine", "check", "--strict", built.wheel, built.sdist, cwd=ROOT)
     assert set(built.metadata.get_all("Classifier", [])) <= classifiers

@@ -1,0 +1,1 @@
+"""What an operator watches: counts for Prometheus, and spans for OpenTelemetry; each in a module of its own."""
