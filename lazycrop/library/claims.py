@@ -13,7 +13,8 @@ from lazycrop.errors import StoreUnavailable
 from lazycrop.library.contents import Contents
 from lazycrop.model import keys
 from lazycrop.model.records import Record, Tombstone
-from lazycrop.stores.contract import Store, unavailable
+from lazycrop.stores.contract import unavailable
+from lazycrop.stores.guarded import Guarded
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +28,25 @@ class Claim:
     """The right to a number.
 
     ``what_is``: what the image was when it was claimed. ``found``: the versions of which anything was there then, be it
-    a claim. ``earlier``: the claims to lower numbers.
+    a claim. ``earlier``: the claims to lower numbers. ``began``: when it was put, in Unix time and by the clock that
+    is never set.
     """
 
     number: int
     what_is: Record | Tombstone | None
     found: frozenset[int]
     earlier: frozenset[str]
+    began: tuple[float, float]
+
+    @property
+    def holds(self) -> bool:
+        """Is the image still what it was when it was claimed, but for what the claim's holder has done?
+
+        Nobody was there before, and whoever came after has found the claim, and waits for some seconds from then on.
+        (Of two clocks one may have stood still, with the machine.)
+        """
+        unix, steady = self.began
+        return not self.earlier and max(time.time() - unix, time.monotonic() - steady) < 0.8 * _SETTLE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +60,30 @@ class Left:
 class Claims:
     """The claims to the images of one store."""
 
-    def __init__(self, store: Store, contents: Contents) -> None:
+    def __init__(self, store: Guarded, contents: Contents) -> None:
         self._store = store
         self._contents = contents
 
     @contextmanager
-    def next(self, image_id: str) -> Iterator[Claim]:
+    def next(self, image_id: str, guess: int | None = None) -> Iterator[Claim]:
         """A number that is higher than all of the image, and nobody else's until the end of the block.
 
         Of two who put a claim to one number at once, at most one finds no other: both list after they have put. So none
         lower comes afterwards, and who is ``earlier`` is known. That holds whatever the server does with conditional
-        puts.
+        puts, and wherever the number is from. ``guess``: which it may be; it spares a look where it is right.
         """
-        number = max(self._contents.found(image_id).values(), default=0) + 1
+        number = guess or self._contents.look(image_id).next
         for _ in range(_TRIES):
             key = keys.claim(image_id, number, secrets.token_hex(8))
+            began = time.time(), time.monotonic()
             try:
-                self._store.put(key, str(int(time.time())).encode(), "text/plain")
-                found = self._contents.found(image_id)
-                what_is = self._contents.what_is(image_id)
+                self._store.put(key, str(int(began[0])).encode(), "text/plain")
+                look = self._contents.look(image_id)
+                found, what_is = look.found, look.what_is
                 used = max(what_is.version if what_is else 0, *(of for name, of in found.items() if name != key), 0)
                 if used < number and found.pop(key, False):
                     earlier = frozenset(name for name in found if keys.claimed(name))
-                    yield Claim(number, what_is, frozenset(found.values()), earlier)
+                    yield Claim(number, what_is, frozenset(found.values()), earlier, began)
                     return
             finally:
                 self._take_back(key)

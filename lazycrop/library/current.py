@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from lazycrop.errors import BadRecord
+from lazycrop.library.claims import Claim
 from lazycrop.library.contents import Contents
 from lazycrop.library.origins import put
 from lazycrop.library.records import Records
 from lazycrop.model import keys
 from lazycrop.model.records import Pointer, Record, Tombstone
-from lazycrop.stores.contract import Store, unavailable
+from lazycrop.stores.contract import unavailable
+from lazycrop.stores.guarded import Guarded
 
 _LOOKS = 100  # More than there are others who store or purge the same image at once.
 
@@ -18,16 +20,21 @@ _LOOKS = 100  # More than there are others who store or purge the same image at 
 class Current:
     """What the images of one store are."""
 
-    def __init__(self, store: Store, records: Records, contents: Contents) -> None:
+    def __init__(self, store: Guarded, records: Records, contents: Contents) -> None:
         self._store = store
         self._records = records
         self._contents = contents
 
-    def settle(self, mine: Record | Tombstone) -> Record | Tombstone:
+    def settle(self, mine: Record | Tombstone, claim: Claim) -> Record | Tombstone:
         """See to it that the image is what it is right to be, now that there is ``mine``; returns that.
 
-        Looks again, as all others do, after each put.
+        As long as its claim holds that is ``mine``, and nobody else changes it: there is nothing to look for. Else it
+        looks again, as all others do, after each put.
         """
+        if claim.holds:
+            self.put(keys.record(mine.image_id), mine)
+            if claim.holds:
+                return mine
         for _ in range(_LOOKS):
             right, what_is = self.right_now(mine)
             if what_is == right:

@@ -14,7 +14,6 @@ from lazycrop.pictures.settings import Stage
 from lazycrop.settings import Config
 from lazycrop.sources.contract import Seen
 from lazycrop.sources.places import Place, Sources
-from lazycrop.stores.contract import Store
 from lazycrop.stores.guarded import Guarded
 
 _HEAD = 65_536  # Bytes, in which the header of nearly every file is.
@@ -123,8 +122,15 @@ class Origins:
         return any(key.startswith(f"{place}origin.") for key in self._store.list(place))
 
 
-def put(store: Store, record: Record, key: str, data: bytes, content_type: str, *, new: bool = False) -> bool:
+def put(store: Guarded, record: Record, key: str, data: bytes, content_type: str, *, new: bool = False) -> bool:
     """Put an object of an image: that of a private one so that nobody else can read it."""
+    return begin_put(store, record, key, data, content_type, new=new)()
+
+
+def begin_put(
+    store: Guarded, record: Record, key: str, data: bytes, content_type: str, *, new: bool = False
+) -> Callable[[], bool]:
+    """The same in two steps: it is being put when this returns."""
     if record.private:
-        return store.put(key, data, content_type, cache_control="private, no-store", new=new, private=True)
-    return store.put(key, data, content_type, new=new)
+        return store.begin_put(key, data, content_type, cache_control="private, no-store", new=new, private=True)
+    return store.begin_put(key, data, content_type, new=new)

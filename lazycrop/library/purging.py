@@ -60,30 +60,40 @@ class Purging:
         return objects
 
     def _purge_all(self, image_id: str, forget: bool) -> int:
-        if self._contents.what_is(image_id) is None and not self._contents.numbers(image_id):
-            return 0
-        with self._claims.next(image_id) as claim:
+        guess = self._records.next_version(image_id)
+        if guess is None:  # Where there is nothing, nothing is to be left.
+            look = self._contents.look(image_id)
+            if look.what_is is None and not look.found:
+                return 0
+            guess = look.next
+        with self._claims.next(image_id, guess) as claim:
             left = self._claims.wait(claim)
-            what_is = self._contents.what_is(image_id)
+            what_is, found = self._now(image_id, claim)
             # What a later claim has stored by then, because it waited for this no more, is not purged.
             latest = what_is.version if what_is and what_is.version < claim.number else 0
             late = left.late - {latest}  # What is current by now is not.
-            numbers = {number for number in self._contents.numbers(image_id) if number < claim.number} - late
+            numbers = {number for number in found if number < claim.number} - late
             last = max(latest, *numbers, 0)
             if not last:
                 return 0
             private = what_is is not None and what_is.private
             stone = Tombstone(image_id=image_id, version=last, purged_at=now(), private=private)
-            if isinstance(self._current.settle(stone), Tombstone):
+            if isinstance(self._current.settle(stone, claim), Tombstone):
                 self._forget(image_id)
-            objects = sum(self.delete_version(image_id, number) for number in sorted(numbers))
+            objects = self.delete_versions(image_id, numbers)
             self.delete(left.dead)
             if left.late:  # They may put something lower over it, and have to find that the number was used.
                 self._current.put(keys.record(image_id, last), stone)
-                self._current.settle(stone)
+                self._current.settle(stone, claim)
             if forget and self._is_alone(image_id, claim):
                 self._store.delete(keys.record(image_id))
         return objects
+
+    def _now(self, image_id: str, claim: Claim) -> tuple[Record | Tombstone | None, Iterable[int]]:
+        """What the image is, and the versions of which anything is there, now that others were waited for."""
+        if claim.holds:
+            return claim.what_is, claim.found
+        return self._contents.what_is(image_id), self._contents.numbers(image_id)
 
     def _is_alone(self, image_id: str, claim: Claim) -> bool:
         """Is nothing left of an image but this claim? (SeaweedFS lists the folder of a version that is empty.)"""
@@ -109,18 +119,16 @@ class Purging:
                 )
             if current is None or version > current.version:  # Whoever is late may be writing it.
                 return 0
-            return self.delete_version(image_id, version)
+            return self.delete_versions(image_id, [version])
 
     def sweep(self, image_id: str, claim: Claim, left: Left) -> None:
         """Delete what killed stores and purges have left, once it is certain that they are dead."""
         last = claim.what_is.version if isinstance(claim.what_is, Tombstone) else 0
-        for number in claim.found - left.late:
-            if number <= last:
-                self.delete_version(image_id, number)
+        self.delete_versions(image_id, {number for number in claim.found - left.late if number <= last})
         for dead in left.dead:
             number = keys.claimed(dead) or 0
             if (number > 1 or claim.what_is is None) and self._records.read_now(image_id, number) is None:
-                self.delete_version(image_id, number)
+                self.delete_versions(image_id, [number])
         self.delete(left.dead)
 
     def sweep_former(self, image_id: str, claim: Claim) -> None:
@@ -130,28 +138,31 @@ class Purging:
         """
         former = {number for number in claim.found if number <= claim.number - self._keep_versions}
         with suppress(StoreUnavailable):
-            for number in sorted(former - self._claims.left(claim).late) if former else ():
-                self.delete_version(image_id, number)
+            self.delete_versions(image_id, former - self._claims.left(claim).late if former else ())
 
-    def delete_version(self, image_id: str, version: int) -> int:
-        """Delete all objects of a version, its record first; returns how many others there were."""
-        if version > 1:
-            self._store.delete(keys.record(image_id, version))
-        self._store.delete(keys.record(image_id, version, private=True))
-        self._state.remember_missing(image_id, version)
-        found = self._contents.objects(image_id, version)
-        for key in found:
-            self._store.delete(key)
+    def delete_versions(self, image_id: str, versions: Iterable[int]) -> int:
+        """Delete all objects of versions, their records first; returns how many others there were.
+
+        What is found after the records are gone is all that there is: a job that puts a size later finds no record.
+        """
+        numbers = sorted(versions)
+        records = [keys.record(image_id, number) for number in numbers if number > 1]
+        self._store.delete_many(records + [keys.record(image_id, number, private=True) for number in numbers])
+        for number in numbers:
+            self._state.remember_missing(image_id, number)
+        found = self._contents.objects(image_id, *numbers)
+        self._store.delete_many(found)
         return len(found)
 
     def delete_if_public(self, image_id: str, version: int) -> None:
         """Delete a version any of whose objects is not below what is private."""
         if not all(key.startswith(keys.PRIVATE) for key in self._contents.objects(image_id, version)):
-            self.delete_version(image_id, version)
+            self.delete_versions(image_id, [version])
 
     def delete(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            try:
-                self._store.delete(key)
-            except StoreUnavailable:
-                logger.warning("the object %r is left; nothing refers to it", key, extra={"event": "left", "key": key})
+        keys = [*keys]
+        try:
+            self._store.delete_many(keys)
+        except StoreUnavailable:
+            said = {"event": "left", "keys": keys}
+            logger.warning("some of the objects %r are left; nothing refers to them", keys, extra=said)

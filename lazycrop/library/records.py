@@ -8,6 +8,7 @@ There are three ways to ask, and each says how old its answer may be: :meth:`Rec
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -20,7 +21,7 @@ from lazycrop.model import keys, records
 from lazycrop.model.derivatives import AUTO, Derivative
 from lazycrop.model.records import Pointer, Record, Tombstone
 from lazycrop.pictures.settings import Recipes, Stage
-from lazycrop.stores.contract import Store
+from lazycrop.stores.guarded import Guarded
 
 _RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
 _RECORD_WAIT = 10.0  # Seconds for another thread's look at the store.
@@ -71,7 +72,9 @@ _Recent = dict[tuple[str, int | None], tuple[Record, float]]
 class Records:
     """The records of the images of one store."""
 
-    def __init__(self, store: Store, state: State, origins: Origins, recipes: Recipes, record_seconds: int) -> None:
+    def __init__(
+        self, store: Guarded, state: State, origins: Origins, recipes: Recipes, record_seconds: int
+    ) -> None:
         self._store = store
         self._state = state
         self._origins = origins
@@ -147,13 +150,27 @@ class Records:
 
     def whoever_is(self, image_id: str, version: int | None = None) -> Record | Tombstone | None:
         """What lies where this image is said to be, whosever it is."""
-        try:
-            found = _parsed(self._store.get(keys.record(image_id, version), _RECORD_LIMIT))
-            if isinstance(found, Pointer):
-                found = _parsed(self._store.get(keys.record(image_id, found.version, private=True), _RECORD_LIMIT))
-        except MissingObject:
-            return None
-        return None if isinstance(found, Pointer) else found
+        return self.begin_whoever_is(image_id, version)()
+
+    def begin_whoever_is(self, image_id: str, version: int | None = None) -> Callable[[], Record | Tombstone | None]:
+        """The same in two steps: it is being read when this returns."""
+        read = self._store.begin_get(keys.record(image_id, version), _RECORD_LIMIT)
+
+        def ended() -> Record | Tombstone | None:
+            try:
+                found = _parsed(read())
+                if isinstance(found, Pointer):
+                    found = _parsed(self._store.get(keys.record(image_id, found.version, private=True), _RECORD_LIMIT))
+            except MissingObject:
+                return None
+            return None if isinstance(found, Pointer) else found
+
+        return ended
+
+    def next_version(self, image_id: str) -> int | None:
+        """A guess that asks nobody but the cache; None where that does not know the image."""
+        known = self._state.look(Derivative(image_id, None, "jpg", 1), current=True).record
+        return known.version + (not known.is_provisional) if known else None
 
     def with_url(self, record: Record) -> Record:
         return replace(record, url=self._origins.url(record))

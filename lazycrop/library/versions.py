@@ -55,7 +55,7 @@ from lazycrop.library.claims import Claim, Claims
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
 from lazycrop.library.current import Current
-from lazycrop.library.origins import put
+from lazycrop.library.origins import begin_put, put
 from lazycrop.library.purging import Purging
 from lazycrop.model import keys
 from lazycrop.model.derivatives import CONTENT_TYPES
@@ -117,7 +117,7 @@ class Versions:
             return self._records.with_url(there)
         work = partial(prepare, data, bound, self._limits, self._ingest, focal=focal, reserve=self._renders.memory.use)
         prepared = self._renders.run(work, RENDER_WAIT)
-        with self.changing(image_id), self._claims.next(image_id) as claim:
+        with self.changing(image_id), self._claims.next(image_id, self._records.next_version(image_id) or 1) as claim:
             record = self._record(image_id, claim.number, prepared, provenance)
             self._put_objects(record, prepared)
             self._land(record, claim)
@@ -148,8 +148,7 @@ class Versions:
             record = self._record(image_id, claim.number, prepared, provenance)
             self._put_objects(record, prepared)
             self._land(record, claim)
-            for number in claim.found - left.late:
-                self._purging.delete_version(image_id, number)
+            self._purging.delete_versions(image_id, claim.found - left.late)
         return self._told(record)
 
     def adopt(self, image_id: str, prepared: Prepared, provenance: Provenance) -> Record:
@@ -181,7 +180,7 @@ class Versions:
                 return current
             current = replace(current, validator=validator)
             self._current.put_own(current)
-            self._remember(current, self._current.settle(current))
+            self._remember(current, self._current.settle(current, claim))
         return self._records.with_url(current)
 
     def _read(self, record: Record) -> Prepared:
@@ -228,13 +227,13 @@ class Versions:
             self._current.put_own(record)
             current = self._records.read_now(image_id)
             if current is not None and current.tag == record.tag:
-                self._remember(record, self._current.settle(record))
+                self._remember(record, self._current.settle(record, claim))
                 if not self._store.exists(record.origin_key):  # as below; of the first version nothing else says so
                     stone = Tombstone(image_id=image_id, version=version, purged_at=now(), private=record.private)
-                    self._current.settle(stone)
+                    self._current.settle(stone, claim)
                     self._state.forget(image_id)
             elif not self._store.exists(record.origin_key):  # purged since, by somebody who did not wait any more
-                self._purging.delete_version(image_id, version)
+                self._purging.delete_versions(image_id, [version])
             elif version > 1:
                 self._state.remember(record, current=False)
 
@@ -250,7 +249,7 @@ class Versions:
         """Make the version whose objects are there the current one, unless a later one is."""
         current = self._landed(record, claim)
         if isinstance(current, Tombstone):  # purged since, by somebody who did not wait any more
-            self._purging.delete_version(record.image_id, record.version)
+            self._purging.delete_versions(record.image_id, [record.version])
             self._current.put(keys.record(record.image_id, current.version), current)  # Others may be as late.
         self._purging.sweep_former(record.image_id, claim)
         self._remember(record, current)
@@ -261,13 +260,11 @@ class Versions:
         objects[record.origin_key] = (prepared.data, CONTENT_TYPES[record.format])
         if record.at_source:
             objects[record.origin_key] = (record.source.encode(), "text/plain; charset=utf-8")
-        tried: list[str] = []  # What failed is among them: a put may succeed although its answer is lost.
         try:
-            for key, (data, content_type) in objects.items():
-                tried.append(key)
-                put(self._store, record, key, data, content_type)
-        except BaseException:
-            self._purging.delete(reversed(tried))
+            begun = [begin_put(self._store, record, key, *rest) for key, rest in objects.items()]
+            self._store.together(*begun)
+        except BaseException:  # What failed is among them: a put may succeed although its answer is lost.
+            self._purging.delete(objects)
             raise
 
     def _landed(self, record: Record, claim: Claim) -> Record | Tombstone:
@@ -277,7 +274,7 @@ class Versions:
         try:
             self._purging.sweep(record.image_id, claim, self._claims.wait(claim))
             self._current.put_own(record)
-            return self._current.settle(record)
+            return self._current.settle(record, claim)
         except BaseException as error:
             try:
                 what_is = self._contents.what_is(record.image_id)
@@ -289,7 +286,7 @@ class Versions:
                 return record
             if what_is != record:
                 with suppress(StoreUnavailable):
-                    self._purging.delete_version(record.image_id, record.version)
+                    self._purging.delete_versions(record.image_id, [record.version])
             raise
 
     def _record(self, image_id: str, version: int, prepared: Prepared, provenance: Provenance) -> Record:

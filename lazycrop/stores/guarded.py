@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, BinaryIO, NoReturn, TypeVar
@@ -147,26 +147,26 @@ class Guarded:
         """Remove objects, in as few calls as the store can, else several at once. One that is missing is fine."""
         left = [*keys]
         store = self._store
-        if len(left) > 1 and isinstance(store, Deleting):
-            if self._call(self._writes, partial(store.delete_many, left)):
-                return
+        together = store.delete_many if isinstance(store, Deleting) and len(left) > 1 else None
+        if together is not None and self._call(self._writes, partial(together, left)):
+            return
         for start in range(0, len(left), _BATCH):
             self.together(*map(self.begin_delete, left[start : start + _BATCH]))
 
     def list(self, folder: str) -> Iterator[str]:
         return iter(self.begin_list(folder)())
 
-    def begin_list(self, folder: str) -> Callable[[], list[str]]:
+    def begin_list(self, folder: str) -> Callable[[], Sequence[str]]:
         return self._begin(self._writes, lambda: [*self._store.list(folder)])
 
-    def list_now(self, folder: str) -> list[str]:
+    def list_now(self, folder: str) -> Sequence[str]:
         """The same for somebody who waits for no longer than for an object."""
         return self._call(self._reads, lambda: [*self._store.list(folder)])
 
-    def together(self, *begun: Callable[[], T]) -> list[T]:
+    def together(self, *begun: Callable[[], T]) -> Sequence[T]:
         """What calls that are under way return, once all of them have ended; then the first error is raised."""
-        results: list[T] = []
-        errors: list[Exception] = []
+        results = []
+        errors = []
         for end in begun:
             try:
                 results.append(end())

@@ -13,10 +13,10 @@ from typing import Any
 from lazycrop.concurrency.forks import renew
 from lazycrop.errors import ConfigurationError, LazyCropError, MissingObject, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
+from lazycrop.stores.batches import MOST, add_digest, delete_together
 from lazycrop.stores.body import Body
 from lazycrop.stores.buckets import checked_bucket, checked_endpoint, checked_region
 from lazycrop.stores.contract import Opened, StoreSettings, checked_url, object_url, unavailable
-from lazycrop.stores.batches import MOST, add_digest, delete_together
 from lazycrop.stores.listing import pages, status_of
 
 logger = logging.getLogger(__name__)

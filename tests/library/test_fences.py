@@ -74,21 +74,21 @@ FENCES = {
     ),
     "a purge leaves who comes after": (
         "purging",
-        " if number < claim.number}",
-        "}",
+        "if number < claim.number} - late",
+        "} - late",
         Scene("store", "*purge, store", "list -"),
     ),
     "a purge leaves what came after and did not wait": (
         "purging",
         " if what_is and what_is.version < claim.number else 0",
         " if what_is else 0",
-        Scene("store", "*store, *store, purge", "put current, put current", "late"),
+        Scene("store", "*store, *purge, store", "put current, get claim", "late"),
     ),
     "a tombstone stays for others who are late": (
         "versions",
         "self._current.put(keys.record(record.image_id, current.version), current)",
         "pass",
-        Scene("store", "*store, *store, purge", "put current, get current 3", "late"),
+        Scene("store", "*store, *store, purge", "put current, get current 4", "late"),
     ),
     "mezzanines look again": (
         "versions",
@@ -134,14 +134,14 @@ FENCES = {
     ),
     "a sweep leaves who is late": (
         "purging",
-        "in claim.found - left.late:\n            if number <= last",
-        "in claim.found:\n            if number <= last",
+        "in claim.found - left.late if number <= last",
+        "in claim.found if number <= last",
         Scene("store", "*store, store purge store", "put own", "late", keep=9),
     ),
     "a sweep takes what was purged": (
         "purging",
-        "            if number <= last:\n                self.delete_version(image_id, number)",
-        "            pass",
+        "self.delete_versions(image_id, {number for number in claim.found - left.late if number <= last})",
+        "pass",
         Scene("store store purge! old", "store, request", trouble="none", keep=9),
     ),
     "a sweep leaves what was stored": (
@@ -176,8 +176,8 @@ FENCES = {
     ),
     "whoever has put what is current looks again": (
         "current",
-        "            self.put(keys.record(mine.image_id), right)\n",
-        "            self.put(keys.record(mine.image_id), right)\n            return right\n",
+        "            self.put(keys.record(mine.image_id), right)\n        raise",
+        "            self.put(keys.record(mine.image_id), right)\n            return right\n        raise",
         Scene("store", "*store, store", "put current", "late"),
     ),
     "a store that finds a tombstone is undone": (
@@ -194,13 +194,13 @@ FENCES = {
     ),
     "a put that failed is undone": (
         "versions",
-        "            self._purging.delete(reversed(tried))\n",
+        "            self._purging.delete(objects)\n",
         "",
         Scene("store", "store, request", trouble="put origin lost"),
     ),
     "a record that failed is undone": (
         "versions",
-        "                    self._purging.delete_version(record.image_id, record.version)\n            raise",
+        "                    self._purging.delete_versions(record.image_id, [record.version])\n            raise",
         "                    pass\n            raise",
         Scene("store", "store, request", trouble="put own lost"),
     ),
@@ -212,8 +212,8 @@ FENCES = {
     ),
     "nothing of what was public stays": (
         "versions",
-        "            for number in claim.found - left.late:\n",
-        "            for number in ():\n",
+        "            self._purging.delete_versions(image_id, claim.found - left.late)\n",
+        "",
         Scene("store store", "set_private, request", keep=9),
     ),
     "a job reads the record again": (
@@ -290,8 +290,8 @@ FENCES = {
     ),
     "what is not kept, but not done, stays": (
         "purging",
-        "sorted(former - self._claims.left(claim).late)",
-        "sorted(former)",
+        "former - self._claims.left(claim).late if former else ()",
+        "former",
         Scene("store", "*store, store", "put own", "late", keep=1),
     ),
 }

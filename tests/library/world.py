@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from types import SimpleNamespace
@@ -116,6 +116,10 @@ class Stepped(MemoryStore):
     def delete(self, key: str) -> None:
         self._call("delete", key, lambda: MemoryStore.delete(self, key))
 
+    def shuffled(self, calls: Sequence[Any]) -> list[Any]:
+        """Calls that are under way at once are made in any order."""
+        return self._schedule.random.sample(calls, len(calls))
+
     def list(self, folder: str) -> Iterator[str]:
         names = sorted(self._call("list", folder, lambda: MemoryStore.list(self, folder)))
         return iter(self._schedule.random.sample(names, len(names)))
@@ -157,6 +161,7 @@ def open_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in ("claims", "contents", "purging"):
         monkeypatch.setattr(f"lazycrop.library.{module}.time", clock, raising=False)
     monkeypatch.setattr("lazycrop.build.open_store", lambda settings: Guarded(settings.store, settings, threads=0))
+    monkeypatch.setattr(Guarded, "together", _together)
     monkeypatch.setattr(
         "lazycrop.sources.places.Guard", lambda *names, threads, **rest: Guard(*names, threads=0, **rest)
     )
@@ -175,6 +180,20 @@ def open_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(Fault, "tell", lambda *of, **how: None)
     monkeypatch.setattr(Renders, "run", lambda self, do, wait: do())
     return clock
+
+
+def _together(self: Guarded, *begun: Callable[[], Any]) -> Sequence[Any]:
+    stepped = self.unguarded
+    assert isinstance(stepped, Stepped)
+    results, errors = {}, []
+    for end in stepped.shuffled(begun):
+        try:
+            results[end] = end()
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return [results[end] for end in begun]
 
 
 def once(make: Callable[..., Any]) -> Callable[..., Any]:
