@@ -15,6 +15,7 @@ from lazycrop.concurrency.timing import Tracing
 from lazycrop.errors import ConfigurationError
 from lazycrop.events import Events
 from lazycrop.library.adopting import Adopting
+from lazycrop.library.changes import Changes
 from lazycrop.library.common import Common
 from lazycrop.library.fallback import Fallback
 from lazycrop.library.jobs import LOOK, MEZZANINES, STORE, Jobs
@@ -72,9 +73,10 @@ def build(config: Config) -> Parts:
     state = open_state(config, shared, repr(store), recipes)
     sources = Sources(config.sources, config.download, config.store, store.unguarded)
     origins = Origins(store, sources, config)
-    records = Records(store, state, origins, recipes, config.cache.record_seconds)
+    changes = Changes(store, state, config.cache.record_seconds)
+    records = Records(store, state, changes, origins, recipes, config.cache.record_seconds)
     renders = Renders(state, events, recipes, config.limits, config.renders)
-    common = Common(store, state, records, origins, renders, events)
+    common = Common(store, state, changes, records, origins, renders, events)
     versions = Versions(common, config)
     adopting = Adopting(common, versions, config)
     storing = Storing(common, versions, adopting, policy, recipes, config.queue.backlog_seconds)

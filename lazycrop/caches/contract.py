@@ -13,6 +13,9 @@ from lazycrop.options import option, shown
 # A host, perhaps with a port, or the socket of one on this machine.
 _SERVER = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?|(?:unix:)?/\S+", re.ASCII)
 
+LONGEST_TRUST = 3600
+"""Seconds: for so long at most a record is trusted of an image that has not changed."""
+
 _METHODS = ("get_many", "set", "add", "delete", "close")
 
 
@@ -32,6 +35,12 @@ class CacheSettings:
     record_seconds: int = option(
         60, "How long a record is trusted before the store is asked again; also the memo of unknown ids."
     )
+    trust_seconds: int = option(
+        LONGEST_TRUST,
+        "How long a record is trusted while the store's list of changes, which is looked at every `record_seconds`, "
+        "does not name its image; 3600 at most, 0 asks for each record again.",
+        rare=True,
+    )
     marker_seconds: int = option(86_400, "How long a size is known to be stored before the store is asked again.")
     hot_seconds: int = option(
         60, "How long the bytes of a new size are kept for other requests, processes and the worker."
@@ -44,6 +53,8 @@ class CacheSettings:
             raise ConfigurationError("'cache' is a text; it is an object, and a server of memcached is in 'memcached'.")
         if self.cache is not None and not all(hasattr(self.cache, method) for method in _METHODS):
             raise ConfigurationError(f"'cache' is {self.cache!r}; it is an object that keeps KeyValue's contract.")
+        if self.trust_seconds > LONGEST_TRUST:  # The words of changes do not stay for ever.
+            raise ConfigurationError(f"'trust_seconds' is {self.trust_seconds}; it is {LONGEST_TRUST} at most.")
         for server in self.memcached:
             if not _SERVER.fullmatch(server):
                 raise ConfigurationError(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lazycrop.errors import StoreUnavailable
+from lazycrop.library.changes import Changes
 from lazycrop.library.contents import Contents
 from lazycrop.model import keys
 from lazycrop.model.records import Record, Tombstone
@@ -38,7 +39,6 @@ class Claim:
     earlier: frozenset[str]
     began: tuple[float, float]
 
-    @property
     def holds(self) -> bool:
         """Is the image still what it was when it was claimed, but for what the claim's holder has done?
 
@@ -60,8 +60,9 @@ class Left:
 class Claims:
     """The claims to the images of one store."""
 
-    def __init__(self, store: Guarded, contents: Contents) -> None:
+    def __init__(self, store: Guarded, contents: Contents, changes: Changes) -> None:
         self._store = store
+        self._changes = changes
         self._contents = contents
 
     @contextmanager
@@ -77,7 +78,9 @@ class Claims:
             key = keys.claim(image_id, number, secrets.token_hex(8))
             began = time.time(), time.monotonic()
             try:
-                self._store.put(key, str(int(began[0])).encode(), "text/plain")
+                claimed = self._store.begin_put(key, str(int(began[0])).encode(), "text/plain")
+                told = [self._changes.begin_telling(image_id)] if number > 1 else []  # Of a first one nobody knows.
+                self._store.together(claimed, *told)
                 look = self._contents.look(image_id)
                 found, what_is = look.found, look.what_is
                 used = max(what_is.version if what_is else 0, *(of for name, of in found.items() if name != key), 0)

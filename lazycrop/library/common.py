@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lazycrop.events import Events
+from lazycrop.library.changes import Changes
 from lazycrop.library.origins import Origins
 from lazycrop.library.records import Records
 from lazycrop.library.renders import Renders
@@ -18,6 +19,7 @@ class Common:
 
     store: Guarded
     state: State
+    changes: Changes
     records: Records
     origins: Origins
     renders: Renders

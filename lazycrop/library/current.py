@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from lazycrop.errors import BadRecord
+from lazycrop.library.changes import Changes
 from lazycrop.library.claims import Claim
 from lazycrop.library.contents import Contents
 from lazycrop.library.origins import put
@@ -20,8 +21,9 @@ _LOOKS = 100  # More than there are others who store or purge the same image at 
 class Current:
     """What the images of one store are."""
 
-    def __init__(self, store: Guarded, records: Records, contents: Contents) -> None:
+    def __init__(self, store: Guarded, records: Records, contents: Contents, changes: Changes) -> None:
         self._store = store
+        self._changes = changes
         self._records = records
         self._contents = contents
 
@@ -31,11 +33,12 @@ class Current:
         As long as its claim holds that is ``mine``, and nobody else changes it: there is nothing to look for. Else it
         looks again, as all others do, after each put.
         """
-        if claim.holds:
+        if claim.holds():
             self.put(keys.record(mine.image_id), mine)
-            if claim.holds:
+            if claim.holds():
                 return mine
         for _ in range(_LOOKS):
+            self._changes.begin_telling(mine.image_id)()  # What was said before may be gone by now.
             right, what_is = self.right_now(mine)
             if what_is == right:
                 return right

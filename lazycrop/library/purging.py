@@ -91,7 +91,7 @@ class Purging:
 
     def _now(self, image_id: str, claim: Claim) -> tuple[Record | Tombstone | None, Iterable[int]]:
         """What the image is, and the versions of which anything is there, now that others were waited for."""
-        if claim.holds:
+        if claim.holds():
             return claim.what_is, claim.found
         return self._contents.what_is(image_id), self._contents.numbers(image_id)
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.errors import MissingObject, Overloaded, SourceUnavailable, StoreUnavailable, UnknownImage
+from lazycrop.library.changes import Changes
 from lazycrop.library.origins import Origins
 from lazycrop.library.state import Hot, Known, State
 from lazycrop.model import keys, records
@@ -73,15 +74,22 @@ class Records:
     """The records of the images of one store."""
 
     def __init__(
-        self, store: Guarded, state: State, origins: Origins, recipes: Recipes, record_seconds: int
+        self,
+        store: Guarded,
+        state: State,
+        changes: Changes,
+        origins: Origins,
+        recipes: Recipes,
+        record_seconds: int,
     ) -> None:
         self._store = store
         self._state = state
+        self._changes = changes
         self._origins = origins
         self._recipes = recipes
         self.recipe = recipes.all
         self._record_seconds = record_seconds
-        self._flights: SingleFlight[Record] = SingleFlight()  # looks at the store, and at sources
+        self._flights: SingleFlight[tuple[Record, float]] = SingleFlight()  # looks at the store, and at sources
         # Where the current version and kind of an image were last seen: a guess that saves a look at the cache.
         self._seen: dict[str, tuple[int, str]] = {}
         # A page asks for one record several times, and the next page for the same ones.
@@ -96,10 +104,10 @@ class Records:
         current = asked.version is None
         guess = _resolved(asked, *self._seen.get(asked.image_id, (1, "jpg")))
         known = self._state.look(guess, current)
-        record, fresh_until = known.record, known.fresh_until
-        if not known.fresh:
-            record = self._asked_again(asked, known.record)
-            fresh_until = time.time() + self._record_seconds
+        record, fresh_until = known.record, self._fresh_until(asked.image_id, known)
+        if time.time() >= fresh_until:
+            record, as_of = self._asked_again(asked, known.record)
+            fresh_until = as_of + self._record_seconds
         if record is None:
             raise _unknown(asked)
         derivative = _resolved(asked, record.version, record.format)
@@ -180,6 +188,7 @@ class Records:
 
         What the store says counts more than ``record``: another process may have adopted it meanwhile.
         """
+        as_of = time.time()
         following = what_is = self.what_is(record.image_id)
         if isinstance(what_is, Record) and what_is.tag == record.tag and not record.at_source:
             raise self.lost(record)
@@ -187,7 +196,7 @@ class Records:
             version = what_is.version + 1 if what_is else 1
             following = self._origins.discover(record.image_id, version, record.private)
         if isinstance(following, Record):
-            self._state.remember(following, current=True, least=_FOLLOWING_SECONDS)
+            self._state.remember(following, True, as_of, least=_FOLLOWING_SECONDS)
         else:
             self._state.remember_missing(record.image_id, None)
         self._state.forget(record.image_id, record.version)  # of a version that nobody has stored yet
@@ -199,28 +208,38 @@ class Records:
         self._state.forget(record.image_id, record.version)
         return UnknownImage(f"The origin of {record.image_id!r} is gone; store the image again.")
 
-    def _asked_again(self, asked: Derivative, known: Record | None) -> Record:
+    def _fresh_until(self, image_id: str, known: Known) -> float:
+        """Until when what is known need not be asked for: it is young, or its image has not changed since."""
+        now = time.time()
+        if now < known.fresh_until or now >= known.trusted_until:
+            return known.fresh_until
+        return min(known.trusted_until, self._changes.quiet_until(image_id))
+
+    def _asked_again(self, asked: Derivative, known: Record | None) -> tuple[Record, float]:
+        """The record, and since when it may be another one."""
         name = f"{asked.image_id} {asked.version}"
         try:
-            record, _ = self._flights.run(name, lambda: self._refreshed(asked, known), left(_RECORD_WAIT))
+            found, _ = self._flights.run(name, lambda: self._refreshed(asked, known), left(_RECORD_WAIT))
         except Overloaded:  # as below, without a wait
             if known is None:
                 raise
-            return known
-        return record
+            return known, time.time()
+        return found
 
-    def _refreshed(self, asked: Derivative, known: Record | None) -> Record:
+    def _refreshed(self, asked: Derivative, known: Record | None) -> tuple[Record, float]:
+        as_of, is_certain = time.time(), True
         try:
             record = self._read_or_discovered(asked)
         except (StoreUnavailable, SourceUnavailable):
             if known is None:
                 raise
-            record = known  # An old record is better than none: what is stored can still be redirected to.
+            # An old record is better than none: what is stored can still be redirected to.
+            record, as_of, is_certain = known, time.time(), False
         if record is None:
             self._state.remember_missing(asked.image_id, asked.version)
             raise _unknown(asked)
-        self._state.remember(record, current=asked.version is None)
-        return record
+        self._state.remember(record, asked.version is None, as_of, is_certain=is_certain)
+        return record, as_of
 
     def _read_or_discovered(self, asked: Derivative) -> Record | None:
         """The record in the store; else, of a file that a source has and nobody has adopted yet, what it says.

@@ -26,6 +26,8 @@ from lazycrop.pictures.settings import Recipes, Stage
 # (A process's own memory takes what is a quarter of it.)
 LARGEST = 999_000
 
+_CHANGES = "changes"
+
 
 @dataclass(frozen=True, slots=True)
 class Hot:
@@ -42,12 +44,14 @@ class Hot:
 class Known:
     """What the cache holds under the names of a derivative. ``record``: None when not known.
 
-    ``fresh_until``: until when the record (or the lack of it) need not be asked for again, in Unix time. The rest says
-    for which record it holds: see :meth:`State.stored_recipe` and so on.
+    ``fresh_until``: until when the record (or the lack of it) need not be asked for again, in Unix time;
+    ``trusted_until``: the same while the image does not change. The rest says for which record it holds: see
+    :meth:`State.stored_recipe` and so on.
     """
 
     record: Record | None
     fresh_until: float
+    trusted_until: float
     marker: bytes | None
     hot: bytes | None
     failures: bytes | None
@@ -107,13 +111,15 @@ class State:
         record, *rest = self._cache.get_many(derivative.image_id, names)
         return Known(*_read_record(record), *rest)
 
-    def remember(self, record: Record, current: bool, least: int = 0) -> None:
+    def remember(self, record: Record, current: bool, as_of: float, *, least: int = 0, is_certain: bool = True) -> None:
         """Keep a record; long, because an old one is better than none while the store is down.
 
-        ``least``: seconds for which it is trusted even where the settings say less.
+        ``as_of``: since when it may be another one, in Unix time. ``least``: seconds for which it is trusted even where
+        the settings say less. ``is_certain``: the store has said it; else it is not trusted for longer.
         """
-        fresh_until = time.time() + max(self._settings.record_seconds, least)
-        value = json.dumps([fresh_until, record.to_json().decode()]).encode()
+        fresh_until = max(as_of + self._settings.record_seconds, time.time() + least)
+        trusted_until = as_of + self._settings.trust_seconds if is_certain and not record.is_provisional else 0.0
+        value = json.dumps([fresh_until, record.to_json().decode(), trusted_until]).encode()
         name = _record_name(record.image_id, None if current else record.version)
         self._cache.set(record.image_id, name, value, self._settings.marker_seconds)
 
@@ -122,6 +128,22 @@ class State:
         seconds = self._settings.record_seconds
         value = json.dumps([time.time() + seconds, None]).encode()
         self._cache.set(image_id, _record_name(image_id, version), value, seconds)
+
+    def changes(self) -> tuple[frozenset[str] | None, float]:
+        """What :meth:`remember_changes` kept; not of use any more where nothing is."""
+        (value,) = self._cache.get_many(_CHANGES, [_CHANGES])
+        match _read_json(value):
+            case [float() as until, str(names)]:
+                return frozenset(names.split()), until
+            case [float() as until, None]:
+                return None, until
+        return None, 0.0
+
+    def remember_changes(self, names: frozenset[str] | None, until: float) -> None:
+        """Keep which images have changed of late; None: it may be any. ``until``: of use until then, in Unix time."""
+        value = json.dumps([until, None if names is None else " ".join(names)]).encode()
+        if len(value) <= self._largest:
+            self._cache.set(_CHANGES, _CHANGES, value, self._settings.record_seconds)
 
     def forget(self, image_id: str, version: int | None = None) -> None:
         """Forget the record of an image, so that the next request asks the store."""
@@ -195,17 +217,17 @@ def _record_name(image_id: str, version: int | None) -> str:
     return f"record {image_id} {version or 'current'}"
 
 
-def _read_record(value: bytes | None) -> tuple[Record | None, float]:
-    """The record, and until when it (or the lack of it) is fresh."""
+def _read_record(value: bytes | None) -> tuple[Record | None, float, float]:
+    """The record, until when it (or the lack of it) is fresh, and until when it is trusted."""
     match _read_json(value):
         case [float() as fresh_until, None]:
-            return None, fresh_until
-        case [float() as fresh_until, str(content)]:
+            return None, fresh_until, 0.0
+        case [float() as fresh_until, str(content), float() as trusted_until]:
             try:
-                return Record.from_json(content.encode()), fresh_until
+                return Record.from_json(content.encode()), fresh_until, trusted_until
             except (BadRecord, UnicodeEncodeError):  # Another release wrote it, or nobody of ours.
                 pass
-    return None, 0.0
+    return None, 0.0, 0.0
 
 
 def _read_hot(value: bytes | None, tag: str) -> Hot | None:

@@ -89,9 +89,9 @@ class Versions:
         self._store, self._state, self._records = common.store, common.state, common.records
         self._origins, self._renders, self._events = common.origins, common.renders, common.events
         self._contents = Contents(common.store, common.records)
-        self._current = Current(common.store, common.records, self._contents)
+        self._current = Current(common.store, common.records, self._contents, common.changes)
         self._limits, self._ingest = config.limits, config.ingest
-        self._claims = Claims(common.store, self._contents)
+        self._claims = Claims(common.store, self._contents, common.changes)
         self._purging = Purging(common, self._contents, self._claims, self._current, config)
         self.purge = self._purging.purge
         self.changing = self._purging.changing
@@ -180,7 +180,7 @@ class Versions:
                 return current
             current = replace(current, validator=validator)
             self._current.put_own(current)
-            self._remember(current, self._current.settle(current, claim))
+            self._remember(current, self._current.settle(current, claim), claim)
         return self._records.with_url(current)
 
     def _read(self, record: Record) -> Prepared:
@@ -227,7 +227,7 @@ class Versions:
             self._current.put_own(record)
             current = self._records.read_now(image_id)
             if current is not None and current.tag == record.tag:
-                self._remember(record, self._current.settle(record, claim))
+                self._remember(record, self._current.settle(record, claim), claim)
                 if not self._store.exists(record.origin_key):  # as below; of the first version nothing else says so
                     stone = Tombstone(image_id=image_id, version=version, purged_at=now(), private=record.private)
                     self._current.settle(stone, claim)
@@ -235,15 +235,15 @@ class Versions:
             elif not self._store.exists(record.origin_key):  # purged since, by somebody who did not wait any more
                 self._purging.delete_versions(image_id, [version])
             elif version > 1:
-                self._state.remember(record, current=False)
+                self._state.remember(record, False, claim.began[0])
 
-    def _remember(self, record: Record, current: Record | Tombstone) -> None:
+    def _remember(self, record: Record, current: Record | Tombstone, claim: Claim) -> None:
         if current.version > 1:
             # Somebody may have asked for this very version before it was there; and the first one has no record now.
-            self._state.remember(record, current=False)
+            self._state.remember(record, False, claim.began[0])
             self._state.remember_missing(record.image_id, 1)
         if isinstance(current, Record):
-            self._state.remember(current, current=True)
+            self._state.remember(current, True, claim.began[0])
 
     def _land(self, record: Record, claim: Claim) -> None:
         """Make the version whose objects are there the current one, unless a later one is."""
@@ -252,7 +252,7 @@ class Versions:
             self._purging.delete_versions(record.image_id, [record.version])
             self._current.put(keys.record(record.image_id, current.version), current)  # Others may be as late.
         self._purging.sweep_former(record.image_id, claim)
-        self._remember(record, current)
+        self._remember(record, current, claim)
 
     def _put_objects(self, record: Record, prepared: Prepared) -> None:
         """Put origin and mezzanines; of a failure nothing stays."""

@@ -9,6 +9,7 @@
     <image id>/<size>.<format>            each derivative
     <image id>/-claim-<version>-<token>   the number of whoever is changing the image, in the order of the numbers
     <image id>/v2/…                       the same again for the second version; v2/image.json is its own record
+    -changes/<seconds>-<digest>           the word that an image is going to change
     -private/<image id>/…                 the objects of a private image, its record among them; where that of a public
                                           one is, there is only the word that it is private
 """
@@ -39,11 +40,15 @@ AUTO = "auto"
 PRIVATE = "-private/"
 """Where all that nobody may read without a signature is: what a bucket's policy has to name."""
 
+CHANGES = "-changes/"
+"""Where the words of changes are; see :mod:`lazycrop.library.changes`."""
+
 AT_SOURCE = "source"
 """In place of an origin's format where it is not in the store."""
 
 _RECORD = "image.json"
 _CLAIM = "-claim-"
+_CHANGED = re.compile(rf"{CHANGES}([1-9][0-9]{{0,10}})-([0-9a-f]+)", re.ASCII)
 _CLAIMED = re.compile(rf"{_CLAIM}([1-9][0-9]{{0,8}})-[0-9a-f]+", re.ASCII)
 
 _LONGEST = 200
@@ -92,7 +97,7 @@ def check_image_id(image_id: str, *, is_adopted: bool = False) -> str:
     nobody takes one for the other. ``is_adopted``: the id of an image of a source, whose files have such names. Then
     all is allowed that can be told apart. An object's name is always the last one of a key or URL and an id never is,
     so these are no trouble; what cannot be told apart is refused of all ids: ``a/v2`` is the second version of ``a``
-    (but ``v2`` alone is nobody's version, nor is ``a/v2/b``), and below ``-private/`` are the private images.
+    (but ``v2`` alone is nobody's version, nor is ``a/v2/b``), and what is below ``-private/`` or ``-changes/`` is ours.
     """
     # Nothing that is longer can be within the limit in NFC; to compose very long texts takes time.
     if len(image_id) > _LONGEST * _MOST_DECOMPOSED or len(text := composed(image_id)) > _LONGEST:
@@ -110,7 +115,7 @@ def check_image_id(image_id: str, *, is_adopted: bool = False) -> str:
 def _reserved(image_id: str, is_adopted: bool) -> str | None:
     """The first name in it that has another meaning."""
     names = image_id.split("/")
-    if f"{names[0].lower()}/" == PRIVATE:  # Also in capitals: there are folders that take both for one.
+    if f"{names[0].lower()}/" in (PRIVATE, CHANGES):  # Also in capitals: there are folders that take both for one.
         return names[0]
     if is_adopted:
         return names[-1] if split_version(image_id)[1] else None
@@ -152,6 +157,17 @@ def claimed(key: str) -> int | None:
     """The number that is claimed by this object; None where it is no claim."""
     match = _CLAIMED.fullmatch(key.rpartition("/")[2])
     return int(match[1]) if match else None
+
+
+def change(seconds: int, digest: str) -> str:
+    """What says that an image is going to change. ``seconds``: in Unix time. ``digest``: of its id, hexadecimal."""
+    return f"{CHANGES}{seconds}-{digest}"
+
+
+def changed(key: str) -> tuple[int, str] | None:
+    """The seconds and the digest of such a word; None for what is none."""
+    match = _CHANGED.fullmatch(key)
+    return (int(match[1]), match[2]) if match else None
 
 
 def origin(image_id: str, version: int | None, format: str, private: bool = False) -> str:

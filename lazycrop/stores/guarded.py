@@ -153,6 +153,19 @@ class Guarded:
         for start in range(0, len(left), _BATCH):
             self.together(*map(self.begin_delete, left[start : start + _BATCH]))
 
+    def discard(self, keys: Iterable[str]) -> None:
+        """Have objects removed; nobody waits for it, or is told whether it went well."""
+        batch = [*keys][:_BATCH]
+        end = self._begin(self._writes, lambda: self._discard(batch))
+        if not self._threads:
+            end()
+
+    def _discard(self, keys: Sequence[str]) -> None:
+        with suppress(Exception):
+            if not (isinstance(self._store, Deleting) and self._store.delete_many(keys)):
+                for key in keys:
+                    self._store.delete(key)
+
     def list(self, folder: str) -> Iterator[str]:
         return iter(self.begin_list(folder)())
 

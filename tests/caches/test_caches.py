@@ -98,7 +98,7 @@ def test_one_of_many_gets_a_lease_until_its_end_unless_it_is_kept(cache: State) 
 def test_one_look_tells_all_that_is_known(cache: State) -> None:
     known = cache.look(SMALL, current=True)
     assert (known.record, known.fresh, known.stored_by(RECORD), known.hot_of(RECORD)) == (None, False, None, None)
-    cache.remember(RECORD, current=True)
+    cache.remember(RECORD, current=True, as_of=time.time())
     cache.mark_stored(SMALL, RECORD.tag, "recipe")
     cache.keep_hot(SMALL, RECORD.tag, b"picture", queued=True)
     known = cache.look(SMALL, current=True)
@@ -122,7 +122,7 @@ def test_a_missing_image_is_remembered_until_it_is_stored(cache: State) -> None:
     known = cache.look(SMALL, current=True)
     assert (known.record, known.fresh) == (None, True)
     assert not cache.look(SMALL, current=False).fresh
-    cache.remember(RECORD, current=True)
+    cache.remember(RECORD, current=True, as_of=time.time())
     known = cache.look(SMALL, current=True)
     assert (known.record, known.fresh) == (RECORD, True)
 
@@ -135,7 +135,7 @@ def test_an_expiry_of_nothing_or_of_years_is_kept_for_a_while(key_value: KeyValu
 
 
 def test_a_forked_child_has_connections_of_its_own(cache: State) -> None:
-    cache.remember(RECORD, current=True)
+    cache.remember(RECORD, current=True, as_of=time.time())
     child = os.fork()
     if child == 0:
         right = all(cache.look(SMALL, current=True).record in (RECORD, None) for _ in range(300))
@@ -146,7 +146,7 @@ def test_a_forked_child_has_connections_of_its_own(cache: State) -> None:
 
 def test_an_old_record_is_kept_but_not_fresh(key_value: KeyValue) -> None:
     cache = open_state(key_value, record_seconds=0)
-    cache.remember(RECORD, current=True)
+    cache.remember(RECORD, current=True, as_of=time.time())
     known = cache.look(SMALL, current=True)
     assert (known.record, known.fresh) == (RECORD, False)
 
@@ -167,7 +167,7 @@ def test_bytes_too_many_for_memcached_are_not_handed_over_but_that_is_said(cache
 
 def test_two_namespaces_and_two_secrets_do_not_meet(key_value: KeyValue) -> None:
     one = open_state(key_value, namespace="one")
-    one.remember(RECORD, current=True)
+    one.remember(RECORD, current=True, as_of=time.time())
     assert open_state(key_value, namespace="two").look(SMALL, current=True).record is None
     assert open_state(key_value, namespace="one", secret="s").look(SMALL, current=True).record is None
     assert open_state(key_value, namespace="one").look(SMALL, current=True).record == RECORD
@@ -177,7 +177,7 @@ def test_two_namespaces_and_two_secrets_do_not_meet(key_value: KeyValue) -> None
 def test_junk_in_the_cache_reads_as_nothing(key_value: KeyValue, junk: bytes) -> None:
     keys = Listening(key_value)
     cache = open_state(keys)
-    cache.remember(RECORD, current=True)
+    cache.remember(RECORD, current=True, as_of=time.time())
     cache.look(SMALL, current=True)
     for key in keys.seen:
         key_value.set("cat", key, junk, 60)
@@ -188,7 +188,7 @@ def test_junk_in_the_cache_reads_as_nothing(key_value: KeyValue, junk: bytes) ->
 def test_a_value_moved_to_another_key_reads_as_nothing(key_value: KeyValue) -> None:
     keys = Listening(key_value)
     cache = open_state(keys)
-    cache.remember(RECORD, current=True)
+    cache.remember(RECORD, current=True, as_of=time.time())
     (key,) = keys.seen
     value = key_value.get_many("cat", [key])[key]
     cache.look(SMALL, current=True)
@@ -237,19 +237,19 @@ def test_the_process_cache_stays_within_its_bytes_and_keeps_what_was_used_last()
 
 def test_memory_takes_over_while_memcached_is_down(memcached: MemcachedServer, shared: Shared) -> None:
     cache = shared(memcached.address, rest_seconds=0.2)
-    cache.remember(RECORD, current=True)
+    cache.remember(RECORD, current=True, as_of=time.time())
     memcached.kill()
     assert cache.look(SMALL, current=True).record is None
     with cache.lease("cat", "200x100") as lease, cache.lease("cat", "200x100") as second:
         assert (lease.ours, second.ours) == (True, False)
-    cache.remember(RECORD, current=True)
+    cache.remember(RECORD, current=True, as_of=time.time())
     assert cache.look(SMALL, current=True).record == RECORD
     memcached.start()
     cache_of_another_process = shared(memcached.address)
 
     def shared_again() -> bool:
         cache.mark_stored(SMALL, RECORD.tag, "recipe")
-        cache.remember(RECORD, current=True)
+        cache.remember(RECORD, current=True, as_of=time.time())
         return cache_of_another_process.look(SMALL, current=True).marker is not None
 
     eventually(shared_again, what="what one process keeps is seen by another")
@@ -264,7 +264,7 @@ def test_of_two_servers_one_may_be_down(
         derivative = Derivative(f"cat{number}", SMALL.size, "jpg", 1)
         record = replace(RECORD, image_id=derivative.image_id)
         for _ in range(2):  # The first one may meet the dead server.
-            one.remember(record, current=True)
+            one.remember(record, current=True, as_of=time.time())
         other.look(derivative, current=True)
         assert other.look(derivative, current=True).record == record
 
@@ -272,7 +272,7 @@ def test_of_two_servers_one_may_be_down(
 def test_a_memcached_that_hangs_costs_its_budget_once(memcached: MemcachedServer, shared: Shared) -> None:
     with FaultProxy(int(memcached.address.rpartition(":")[2])) as proxy:
         cache = shared(proxy.address)
-        cache.remember(RECORD, current=True)
+        cache.remember(RECORD, current=True, as_of=time.time())
         proxy.set("black hole")
         start = time.perf_counter()
         cache.look(SMALL, current=True)
@@ -285,7 +285,7 @@ def test_a_memcached_that_hangs_costs_its_budget_once(memcached: MemcachedServer
 
 
 def test_threads_share_a_cache(cache: State) -> None:
-    cache.remember(RECORD, current=True)
+    cache.remember(RECORD, current=True, as_of=time.time())
     wrong: list[object] = []
 
     def use(number: int) -> None:

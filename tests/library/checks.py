@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from schedules import Schedule
-from world import FOR_EVER, PATH, RECORD, colour_of, colours, picture
+from world import FOR_EVER, MINUTE, PATH, RECORD, colour_of, colours, picture
 
 from lazycrop import LazyCrop, LazyCropError
+from lazycrop.http.requests import Request
 from lazycrop.model import keys
 from lazycrop.model.keys import Key
 from lazycrop.model.records import Record, Tombstone, read
@@ -20,6 +21,7 @@ def check(schedule: Schedule) -> None:
     assert not schedule.broken, schedule.broken
     check_stored(schedule)
     check_mixed(schedule)
+    check_seen(schedule)
     images = schedule.process()
     for job in 2 * schedule.messages:
         with suppress(LazyCropError):
@@ -88,6 +90,23 @@ def check_stored(schedule: Schedule) -> None:
             assert schedule.trouble != "put" or colour not in schedule.shown.values(), "what was refused was shown"
     if isinstance(what_is, Record) and schedule.trouble != "many":
         assert what_is.origin_key in schedule.objects, f"the image is version {what_is.version}, which is not there"
+
+
+def check_seen(schedule: Schedule) -> None:
+    """After a minute each process has seen what the image is, though nobody has told it."""
+    schedule.clock.now += MINUTE
+    what_is = schedule.current()
+    for images in schedule.alive if schedule.files is None else ():
+        images.store.heal()  # type: ignore[attr-defined]
+        answer = images.answer(Request(PATH))
+        if not isinstance(what_is, Record):
+            assert answer.status == 404, f"what was purged is {answer.status} after a minute"
+        elif what_is.private:
+            assert answer.status == 403, f"what was made private is {answer.status} after a minute"
+        elif what_is.origin_key in schedule.objects:
+            assert answer.status == 200, f"what was stored is {answer.status} after a minute"
+            body = answer.body if isinstance(answer.body, bytes) else answer.body.read()
+            assert colour_of(body) == colours()[what_is.made_from], "what was replaced is shown after a minute"
 
 
 def check_mixed(schedule: Schedule) -> None:

@@ -38,6 +38,7 @@ KINDS = ["claim", "origin", "own", "current", "current", "size", "mezzanine"]
 HELD_UP = [f"put {kind}" for kind in KINDS] * 2 + ["put current"] * 6 + ["get current"] * 2 + ["no call"] * 6
 HELD_UP += ["put size"] * 2 + [f"delete {kind}" for kind in ("claim", "origin", "size", "own")] + ["look file"]
 TROUBLES = ["none"] * 3 + ["put"] * 3 + ["kill"] * 3 + ["many"] + ["late"] * 2
+AGES = 3 * 3600  # Seconds after which no word is left of a change.
 OLD = 700  # Seconds after which nobody reckons with the claim of who was killed.
 
 
@@ -90,6 +91,7 @@ def run(seed: int, clock: Clock, scene: Scene = Scene()) -> Schedule:
             except Killed:
                 schedule.killed.append(name.strip("*"))
                 return
+        schedule.alive.append(images)
 
     processes = [greenlet(lambda names=names: live(names)) for names in parts]
     halts = {processes[one]: Halt.read(call, random_) for one, call in zip(held, calls, strict=True)}
@@ -125,9 +127,9 @@ class Halt:
 
     @classmethod
     def read(cls, text: str, random_: random.Random) -> Halt:
-        """From ``put current``; ``put current 3`` is the third one."""
+        """From ``put current``; ``put current 3`` is the third one. ``list -``: of a folder."""
         name, kind, *times = text.split()
-        return cls((name, kind), int(times[0]) if times else random_.choice([1, 1, 1, 2]))
+        return cls((name, kind.strip("-")), int(times[0]) if times else random_.choice([1, 1, 1, 2]))
 
 
 def take_turns(
@@ -137,7 +139,7 @@ def take_turns(
     them; in a schedule where they are late, even then. Who waits lets all others go on.
     """
     sticks = random_.choice([0.0, 0.5, 0.8, 0.95])
-    is_late = schedule.trouble in ("late", "expired")
+    is_late = schedule.trouble in ("late", "expired", "ages")
     asleep: set[greenlet] = set()
     last = processes[0]
     while running := {process for process in processes if not process.dead}:
@@ -155,8 +157,8 @@ def take_turns(
         asleep = asleep | {last} if next_call == SLEEP else set()
         if last in halts and halts[last].call == next_call and halts[last].times > 0:
             halts[last].times -= 1
-            if halts[last].times == 0 and schedule.trouble == "expired":
-                schedule.clock.now += OLD
+            if halts[last].times == 0:
+                schedule.clock.now += {"expired": OLD, "ages": AGES}.get(schedule.trouble, 0)
 
 
 def trouble(schedule: Schedule, random_: random.Random, at: list[str]) -> Trouble:

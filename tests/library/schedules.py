@@ -13,6 +13,7 @@ from typing import Any
 
 from world import (
     FOR_EVER,
+    MINUTE,
     PATH,
     RECORD,
     Clock,
@@ -44,7 +45,8 @@ class Schedule:
     ``hidden``: what was made private. ``shown``: of each version that was the current one, its picture. ``latest``: the
     highest number that the image had; ``past``: before the play; ``gone``: the highest of those that
     were purged. ``killed``: the operations during which a process was; ``dead``: those so long ago
-    that nobody reckons with it. ``adopted``: which version was made of a file.
+    that nobody reckons with it. ``adopted``: which version was made of a file. ``words``: of changes. ``alive``: the
+    processes that are there in the end, with what they have seen.
     """
 
     clock: Clock
@@ -53,6 +55,8 @@ class Schedule:
     keep: int = 2
     files: Files | None = None
     objects: dict[str, bytes] = field(default_factory=dict)
+    words: dict[str, bytes] = field(default_factory=dict)
+    alive: list[LazyCrop] = field(default_factory=list)
     messages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     stored: list[tuple[Record, int, int]] = field(default_factory=list)
     refused: list[Colour] = field(default_factory=list)
@@ -119,7 +123,7 @@ class Schedule:
         if isinstance(said, Record) and not self.forgets:
             colour, number = colours()[said.made_from], said.version
             assert self.shown.setdefault(number, colour) == colour, f"{number} is of two pictures"
-            if said.is_adopted and not self.purges and self.trouble not in ("late", "expired"):
+            if said.is_adopted and not self.purges and self.trouble not in ("late", "expired", "ages"):
                 first = self.adopted.setdefault((said.made_from, said.private), number)
                 assert first == number, f"one file is {first} and {number}"
 
@@ -139,7 +143,7 @@ class Schedule:
     def acknowledge(self, record: Record, begun: int) -> None:
         """Whoever was told that an image is stored finds it, unless it was purged or replaced meanwhile."""
         self.stored.append((record, begun, self.step))
-        if self.forgets or self.trouble == "expired":
+        if self.forgets or self.trouble in ("expired", "ages"):
             return
         assert self.latest >= record.version and max(self.shown, default=0) >= record.version, (
             f"{record.version} was acknowledged and never shown"
@@ -222,8 +226,18 @@ class Schedule:
         begun = self.step
         sure = [record for record, _, _ in self.stored if not record.private]
         status = self.ask(images, PATH)
-        if sure and not self.purges and not self.hidden and status != 503 and self.trouble not in ("late", "expired"):
+        if (
+            sure
+            and not self.purges
+            and not self.hidden
+            and status != 503
+            and self.trouble not in ("late", "expired", "ages")
+        ):
             assert status == 200, f"what was stored before {begun} is {status}"
+
+    def _minute(self, images: LazyCrop) -> None:
+        """It goes by."""
+        self.clock.now += MINUTE
 
     def _job(self, images: LazyCrop) -> None:
         if self.messages:

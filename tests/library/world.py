@@ -19,7 +19,7 @@ from lazycrop.concurrency.guard import Guard
 from lazycrop.errors import StoreUnavailable
 from lazycrop.library import adopting, versions
 from lazycrop.library.renders import Renders
-from lazycrop.model.keys import Key
+from lazycrop.model.keys import CHANGES, Key
 from lazycrop.model.records import Mezzanine
 from lazycrop.sources.contract import Seen
 from lazycrop.stores import MemoryStore
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SLEEP = ("sleep", "")
 RECORD = "cat/image.json"
 FOR_EVER = 10**9
+MINUTE = 61  # seconds, and with them record_seconds
 PATH = "/cat/4x3.png"
 Colour = tuple[int, ...]
 Trouble = Callable[[str, str], str]
@@ -83,6 +84,8 @@ class Stepped(MemoryStore):
     def __init__(self, schedule: Schedule, fault: Trouble) -> None:
         super().__init__()
         self._objects = schedule.objects
+        self._words = MemoryStore()  # of changes, which are nobody's objects
+        self._words._objects = schedule.words
         self._schedule = schedule
         self._fault = fault
         self._is_dead = False
@@ -105,7 +108,8 @@ class Stepped(MemoryStore):
         return result
 
     def put(self, key: str, data: bytes, content_type: str, **options: Any) -> bool:
-        return self._call("put", key, lambda: MemoryStore.put(self, key, data, content_type, **options))
+        place = self._place(key)
+        return self._call("put", key, lambda: MemoryStore.put(place, key, data, content_type, **options))
 
     def get(self, key: str, limit: int) -> bytes:
         return self._call("get", key, lambda: MemoryStore.get(self, key, limit))
@@ -114,14 +118,21 @@ class Stepped(MemoryStore):
         return self._call("exists", key, lambda: MemoryStore.exists(self, key))
 
     def delete(self, key: str) -> None:
-        self._call("delete", key, lambda: MemoryStore.delete(self, key))
+        self._call("delete", key, lambda: MemoryStore.delete(self._place(key), key))
+
+    def _place(self, key: str) -> MemoryStore:
+        return self._words if key.startswith(CHANGES) else self
+
+    def heal(self) -> None:
+        """Nothing goes wrong from now on."""
+        self._fault = lambda name, key: ""
 
     def shuffled(self, calls: Sequence[Any]) -> list[Any]:
         """Calls that are under way at once are made in any order."""
         return self._schedule.random.sample(calls, len(calls))
 
     def list(self, folder: str) -> Iterator[str]:
-        names = sorted(self._call("list", folder, lambda: MemoryStore.list(self, folder)))
+        names = sorted(self._call("list", folder, lambda: MemoryStore.list(self._place(folder), folder)))
         return iter(self._schedule.random.sample(names, len(names)))
 
 
@@ -133,6 +144,8 @@ def wait_for_turn(name: str, kind: str) -> None:
 def kind_of(key: str) -> str:
     """Of an object: what the image is, or a record of a version, and so on."""
     found = Key.parse(key)
+    if key.startswith(CHANGES):
+        return "word"
     return "current" if key == RECORD else "own" if found and found.kind == "record" else found.kind if found else ""
 
 
@@ -158,8 +171,10 @@ class Mailbox(Taking):
 def open_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Time, and pictures that cost nothing: each is made once, on the thread of whoever needs it."""
     clock = Clock()
-    for module in ("claims", "contents", "purging"):
+    for module in ("claims", "contents", "purging", "changes", "records", "state"):
         monkeypatch.setattr(f"lazycrop.library.{module}.time", clock, raising=False)
+    monkeypatch.setattr("lazycrop.caches.process.time", clock)
+    monkeypatch.setattr(Guarded, "is_remote", True)
     monkeypatch.setattr("lazycrop.build.open_store", lambda settings: Guarded(settings.store, settings, threads=0))
     monkeypatch.setattr(Guarded, "together", _together)
     monkeypatch.setattr(
