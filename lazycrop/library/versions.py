@@ -51,7 +51,7 @@ from hashlib import sha256
 
 from lazycrop.errors import StoreUnavailable, UnknownImage
 from lazycrop.events import Replaced, Stored
-from lazycrop.library.claims import Claim, Claims
+from lazycrop.library.claims import Claim, Claims, Left
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
 from lazycrop.library.current import Current
@@ -147,7 +147,7 @@ class Versions:
             provenance = Provenance(former.source, former.made_from, former.length, former.validator, private)
             record = self._record(image_id, claim.number, prepared, provenance)
             self._put_objects(record, prepared)
-            self._land(record, claim)
+            self._land(record, claim, left)
             self._purging.delete_versions(image_id, claim.found - left.late)
         return self._told(record)
 
@@ -157,7 +157,7 @@ class Versions:
         What was stored stays what it is. Whether it is private is as it was.
         """
         with self._claims.next(image_id) as claim:
-            self._claims.wait(claim)
+            left = self._claims.wait(claim)
             what_is = self._records.what_is(image_id)
             if isinstance(what_is, Record):
                 same = what_is.validator == provenance.validator or what_is.made_from == provenance.sha256
@@ -168,7 +168,7 @@ class Versions:
                 provenance = replace(provenance, private=True)
             record = self._record(image_id, claim.number, prepared, provenance)
             self._put_objects(record, prepared)
-            self._land(record, claim)
+            self._land(record, claim, left)
         return self._told(record)
 
     def touch(self, record: Record, validator: str) -> Record | None:
@@ -245,9 +245,12 @@ class Versions:
         if isinstance(current, Record):
             self._state.remember(current, True, claim.began[0])
 
-    def _land(self, record: Record, claim: Claim) -> None:
-        """Make the version whose objects are there the current one, unless a later one is."""
-        current = self._landed(record, claim)
+    def _land(self, record: Record, claim: Claim, left: Left | None = None) -> None:
+        """Make the version whose objects are there the current one, unless a later one is.
+
+        ``left``: of those that were waited for already; who waits twice is given up by who comes after.
+        """
+        current = self._landed(record, claim, left)
         if isinstance(current, Tombstone):  # purged since, by somebody who did not wait any more
             self._purging.delete_versions(record.image_id, [record.version])
             self._current.put(keys.record(record.image_id, current.version), current)  # Others may be as late.
@@ -267,12 +270,12 @@ class Versions:
             self._purging.delete(objects)
             raise
 
-    def _landed(self, record: Record, claim: Claim) -> Record | Tombstone:
+    def _landed(self, record: Record, claim: Claim, left: Left | None) -> Record | Tombstone:
         """Wait, put its own record, and what the image is now; returns that. Of a failure nothing stays, unless it
         landed.
         """
         try:
-            self._purging.sweep(record.image_id, claim, self._claims.wait(claim))
+            self._purging.sweep(record.image_id, claim, left or self._claims.wait(claim))
             self._current.put_own(record)
             return self._current.settle(record, claim)
         except BaseException as error:

@@ -38,8 +38,8 @@ FENCES = {
     ),
     "a store waits for who came before": (
         "versions",
-        "self._purging.sweep(record.image_id, claim, self._claims.wait(claim))",
-        "self._purging.sweep(record.image_id, claim, self._claims.left(claim))",
+        "left or self._claims.wait(claim)",
+        "left or self._claims.left(claim)",
         Scene("store", "*store, store", "put current", "kill current lost"),
     ),
     "what is made private is what is current until it is": (
@@ -236,8 +236,8 @@ FENCES = {
     ),
     "adoption waits for who came before": (
         "versions",
-        "            self._claims.wait(claim)\n            what_is = self._records",
-        "            what_is = self._records",
+        "left = self._claims.wait(claim)\n            what_is = self._records",
+        "left = None\n            what_is = self._records",
         Scene("", "*adopt, adopt", "put current", "none"),
     ),
     "a file is adopted once": (
@@ -299,12 +299,6 @@ FENCES = {
         "        if claim.holds():\n            return",
         "        if True:\n            return",
         Scene("store", "*store, *purge, store", "put current, get claim", "late"),
-    ),
-    "what is found and what is said are of one moment": (
-        "contents",
-        "said if is_same else self.what_is(image_id)",
-        "said",
-        Scene("", "*store, store, purge", "list -", "none"),
     ),
     "who waits is waited for": (
         "claims",
