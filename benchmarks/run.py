@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import BUILD, ROOT, drawings, peers, report
 from benchmarks.report import Row
-from benchmarks.rows import bytes, cold, crowd, folders, hot, latency, memory, quality, scale, storing
+from benchmarks.rows import bytes, cold, crowd, folders, hot, latency, memory, quality, roundtrips, scale, storing
 from benchmarks.sources import Plan
 
 ROWS = {
@@ -21,6 +21,7 @@ ROWS = {
     "storing": storing.row,
     "hot": hot.row,
     "latency": latency.row,
+    "roundtrips": roundtrips.row,
     "folders": folders.row,
     "memory": memory.row,
     "scale": scale.row,
@@ -52,7 +53,7 @@ def main() -> None:
     }
     print(f"\n{report.markdown(rows, described)}")
     write(rows, described, BUILD / "results" if arguments.quick else arguments.results)
-    for folder in ("run", "stores", "sources", "quality", "storing", "known", "crowd", "latency"):
+    for folder in ("run", "stores", "sources", "quality", "storing", "known", "crowd", "latency", "roundtrips"):
         shutil.rmtree(BUILD / folder, ignore_errors=True)
 
 

@@ -176,6 +176,10 @@ class Settings(TypedDict, total=False):
     record_seconds: int
     """How long a record is trusted before the store is asked again; also the memo of unknown ids."""
 
+    trust_seconds: int
+    """How long a record is trusted while the store's list of changes, which is looked at every ``record_seconds``, does
+    not name its image; 3600 at most, 0 asks for each record again."""
+
     marker_seconds: int
     """How long a size is known to be stored before the store is asked again."""
 

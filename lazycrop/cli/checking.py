@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 import click
@@ -15,6 +16,7 @@ import click
 from lazycrop.caches.layered import ping
 from lazycrop.caches.memcached import Memcached
 from lazycrop.cli.options import Settings, command
+from lazycrop.errors import LazyCropError
 from lazycrop.images import LazyCrop
 from lazycrop.model.keys import PRIVATE
 from lazycrop.queues.contract import EMBEDDED, INLINE
@@ -26,6 +28,7 @@ _NOWHERE = "lazycrop-check"  # What no file is named: that it is not there is an
 _BINARY = "application/octet-stream"
 # It asks whether somebody answers at all; how long it took is beside its ticks.
 _PATIENCE = 5.0
+_LOOKS = 9
 
 
 @command(shows=("store", "source", "memcached", "broker"))
@@ -98,6 +101,7 @@ def _check_store(images: LazyCrop, checklist: _Checklist) -> None:
         is_vital=False,
     )
     checklist.check("it gives the object back", lambda: _expect(store.get(key, limit=len(data)), data), advice)
+    _tell_latency(images, key)
     address = store.url(key) if images.config.answers.answer == "redirect" else None
     if address is not None:
         checklist.check(
@@ -109,6 +113,21 @@ def _check_store(images: LazyCrop, checklist: _Checklist) -> None:
         _check_private(images, checklist, key, data)
     checklist.check("it deletes the object", lambda: store.delete(key), advice)
     checklist.check("the object is gone", lambda: _expect(store.exists(key), False), advice)
+
+
+def _tell_latency(images: LazyCrop, key: str) -> None:
+    """How long one round trip takes, once connections are made: a new image takes five of them to store."""
+    if vars(type(images.store)).get("bounded", False):  # It is on this machine, and has none.
+        return
+    with suppress(LazyCropError):  # The other checks say what is wrong.
+        seconds = sorted(_seconds(lambda: images.store.exists(key)) for _ in range(_LOOKS))
+        click.echo(f"  A round trip to the store takes {1000 * seconds[_LOOKS // 2]:.1f} ms, the median of {_LOOKS}.")
+
+
+def _seconds(do: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    do()
+    return time.perf_counter() - start
 
 
 def _leaves_alone(store: Store, key: str, data: bytes) -> bool:

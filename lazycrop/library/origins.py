@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.errors import BrokenImage, MissingObject, OriginChanged
 from lazycrop.model import keys, urls
 from lazycrop.model.records import Record, now
@@ -16,6 +18,8 @@ from lazycrop.sources.contract import Seen
 from lazycrop.sources.places import Place, Sources
 from lazycrop.stores.guarded import Guarded
 
+_COPIES, _LARGEST_COPY, _COPY_SECONDS = 4, 8_000_000, 10.0  # of what jobs have read: how many, bytes of each
+_COPY_WAIT = 60.0  # Seconds for another job's read.
 _HEAD = 65_536  # Bytes, in which the header of nearly every file is.
 
 
@@ -31,6 +35,8 @@ class Origins:
         self._limits = config.limits
         self._prefix = config.prefix
         self._limit = config.download.download_bytes
+        self._copies: dict[str, tuple[bytes, float]] = {}
+        self._flights: SingleFlight[bytes] = SingleFlight()
         self.private = config.policy.private
 
     def place(self, image_id: str) -> Place | None:
@@ -109,6 +115,20 @@ class Origins:
                 return self.read(record)
 
         return result
+
+    def read_for_job(self, record: Record, size: Size | None, stage: Stage) -> bytes:
+        """What ``size`` is made from; of the jobs that have several sizes of one image made, one reads it. Blocks."""
+        mezzanine = best_source(record, size, stage) if size else None
+        name = f"{record.tag} {mezzanine.edge if mezzanine else 'origin'}"
+        now = time.monotonic()
+        for old in [old for old, (_, until) in [*self._copies.items()] if now >= until]:
+            self._copies.pop(old, None)
+        if (copy := self._copies.get(name)) is not None:
+            return copy[0]
+        data, _ = self._flights.run(name, lambda: self.begin_reading(record, size, stage)(), _COPY_WAIT)
+        if len(data) <= _LARGEST_COPY and len(self._copies) < _COPIES:
+            self._copies[name] = (data, now + _COPY_SECONDS)
+        return data
 
     def url(self, record: Record) -> str:
         """Where the origin can be fetched: absolute where the store has a URL, else the path of the application's."""

@@ -113,5 +113,5 @@ class Storing:
 
     def _rendered(self, derivative: Derivative, record: Record, stage: Stage) -> bytes:
         with measure("fetch"):
-            source = self._origins.begin_reading(record, derivative.size, stage)()
+            source = self._origins.read_for_job(record, derivative.size, stage)
         return self._renders.size(derivative, record, source, stage, _WAIT)

@@ -21,7 +21,7 @@ from functools import partial
 from lazycrop.caches.contract import KeyValue
 from lazycrop.concurrency.pool import Pool
 from lazycrop.errors import MissingObject, StoreUnavailable
-from lazycrop.stores.contract import Store
+from lazycrop.stores.contract import Deleting, Store
 
 _TEXT = "text/plain"
 _LIMIT = 1_000_000
@@ -141,6 +141,21 @@ def _what_is_deleted_is_gone(store: Store, folder: str) -> None:
     expect(store.put(f"{folder}200x.jpg", b"again", _TEXT, new=True), "what is deleted can be put again")
 
 
+def _many_are_deleted_at_once(store: Store, folder: str) -> None:
+    if not isinstance(store, Deleting):
+        return
+    names = [f"{folder}{number}x.jpg" for number in range(1, 6)]
+    for name in [*names, f"{folder}v2/200x.jpg"]:
+        store.put(name, b"data", _TEXT)
+    answer = store.delete_many([*names[:4], f"{folder}none.jpg"])
+    expect(answer in (True, False), "delete_many answers True or False")
+    if answer:
+        expect(
+            sorted(store.list(folder)) == [names[4], f"{folder}v2/"],
+            "delete_many removes what it is given, and nothing else",
+        )
+
+
 def _url_is_below_the_public_url(store: Store, folder: str) -> None:
     if store.public_url is None:
         expect(store.url(f"{folder}200x.jpg") is None, "url is None without a public_url")
@@ -177,6 +192,7 @@ _STORE_PROMISES = (
     _get_has_a_limit,
     _list_shows_one_level,
     _what_is_deleted_is_gone,
+    _many_are_deleted_at_once,
     _url_is_below_the_public_url,
     _keys_are_text_of_any_language,
 )

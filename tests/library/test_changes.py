@@ -1,0 +1,150 @@
+"""How often the store is asked for what does not change, and when what changes is seen."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from doubles import Taking
+from lazycrop import LazyCrop
+from lazycrop.caches.process import ProcessCache
+from lazycrop.errors import ConfigurationError, StoreUnavailable
+from lazycrop.http.requests import Request
+from lazycrop.model.keys import CHANGES
+from lazycrop.stores.memory import MemoryStore
+from servers import photo
+
+
+class Remote(MemoryStore):
+    """A store that is taken for one a network away; its calls are counted."""
+
+    bounded = False
+
+    def __init__(self) -> None:
+        super().__init__("https://cdn.example.com/")
+        self.calls: Counter[str] = Counter()
+        self.refuses_lists = False
+
+    def __repr__(self) -> str:
+        return "a store that is far away"
+
+    def get(self, key: str, limit: int) -> bytes:
+        self.calls["get"] += 1
+        return super().get(key, limit)
+
+    def exists(self, key: str) -> bool:
+        self.calls["exists"] += 1
+        return super().exists(key)
+
+    def list(self, folder: str) -> Iterator[str]:
+        self.calls["list"] += 1
+        if self.refuses_lists and folder == CHANGES:
+            raise StoreUnavailable("AccessDenied")
+        return super().list(folder)
+
+
+class Deaf(ProcessCache):
+    """A cache that takes no write any more."""
+
+    is_deaf = False
+
+    def set(self, group: str, key: str, value: bytes, seconds: int) -> None:
+        if not self.is_deaf:
+            super().set(group, key, value, seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    clock = SimpleNamespace(now=1_800_000_000.0, sleep=lambda seconds: None)
+    clock.time = clock.monotonic = lambda: clock.now
+    for module in ("library.state", "library.records", "library.changes", "caches.process", "http.shortcuts"):
+        monkeypatch.setattr(f"lazycrop.{module}.time", clock)
+    return clock
+
+
+def process(store: Remote, cache: Any, **settings: Any) -> LazyCrop:
+    return LazyCrop(store=store, cache=cache, sizes="any", broker=settings.pop("broker", "inline"), **settings)
+
+
+def statuses(images: LazyCrop, paths: Sequence[str]) -> set[int]:
+    return {images.answer(Request(path)).status for path in paths}
+
+
+def test_images_that_do_not_change_cost_one_listing_a_minute_and_no_get(clock: SimpleNamespace) -> None:
+    store, cache = Remote(), ProcessCache()
+    writer, reader = process(store, cache), process(store, cache)
+    paths = [f"/cat{number}/20x.jpg" for number in range(10)]
+    for number, path in enumerate(paths):
+        writer.store_origin(f"cat{number}", photo("Fossa"), bound="40x40")
+        writer.answer(Request(path))
+    store.calls.clear()
+    for _ in range(600):
+        clock.now += 1
+        assert statuses(reader, paths) == {301}
+    assert store.calls["get"] + store.calls["exists"] == 0
+    assert store.calls["list"] <= 10
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+@pytest.mark.parametrize("change", ["purge", "replace"])
+def test_a_change_by_another_process_is_seen_within_a_minute(
+    clock: SimpleNamespace, change: str, is_deaf: bool
+) -> None:
+    store, cache = Remote(), Deaf()
+    reader, writer = process(store, cache), process(store, cache if not is_deaf else ProcessCache())
+    reader.store_origin("cat", photo("Fossa"), bound="40x40")
+    for _ in range(20):
+        clock.now += 61
+        assert reader.answer(Request("/cat/20x.jpg")).header("ETag") is not None
+    before = reader.answer(Request("/cat/20x.jpg")).header("ETag")
+    if change == "purge":
+        writer.purge("cat")
+    else:
+        writer.store_origin("cat", photo("friends"), bound="40x40")
+    clock.now += 61
+    answer = reader.answer(Request("/cat/20x.jpg"))
+    if change == "purge":
+        assert answer.status == 404
+    else:
+        assert answer.status in (200, 301) and answer.header("ETag") != before
+
+
+def test_where_changes_cannot_be_listed_each_record_is_asked_for(clock: SimpleNamespace) -> None:
+    store = Remote()
+    images = process(store, ProcessCache(), broker=Taking())
+    images.store_origin("cat", photo("Fossa"), bound="40x40")
+    store.refuses_lists = True
+    for _ in range(3):
+        clock.now += 61
+        store.calls.clear()
+        assert images.record("cat").version == 1
+        assert store.calls["get"] == 1
+
+
+def test_old_words_are_deleted_by_whoever_finds_them(clock: SimpleNamespace) -> None:
+    store = Remote()
+    images = process(store, ProcessCache())
+    for _ in range(2):
+        images.store_origin("cat", photo("Fossa"), bound="40x40")
+    assert len([*store.list(CHANGES)]) == 1
+    images.store_origin("dog", photo("Fossa"), bound="40x40")
+    clock.now += 3 * 3600
+    for _ in range(2):
+        clock.now += 61
+        assert images.record("dog").version == 1
+    images.close()
+    images._store.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("lazycrop-store"):
+            thread.join(10)
+    assert not [*store.list(CHANGES)]
+
+
+def test_no_record_is_trusted_for_longer_than_words_stay() -> None:
+    with pytest.raises(ConfigurationError, match="3600 at most"):
+        LazyCrop(store="memory:", trust_seconds=3601)
