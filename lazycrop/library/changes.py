@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 _KEPT = 2 * LONGEST_TRUST  # Seconds that a word is left there.
 _MOST = 20_000  # Words, of 16 bytes each; so many in two hours are three changes a second.
+_UNLISTED = 10  # times as long it is not tried again where it failed: who only reads may not be permitted to list.
 _WAIT = 10.0  # Seconds for another thread's listing.
 
 
@@ -100,7 +101,7 @@ class Changes:
                 names = self._read()
                 self._state.remember_changes(names, until)
             except LazyCropError as error:
-                names = None
+                names, until = None, time.time() + _UNLISTED * self._seconds
                 logger.debug("the changes are not known, so that each record is asked for: %r", error)
         self._listing = _Listing(names, until)
         return self._listing

@@ -12,13 +12,20 @@ are done: **what others can see is changed by one after the other, in the order 
 
 To store is six steps. After which of them who may see what:
 
-1. *Claim*. Its number is the version's. Nobody sees the version yet.
-2. *Origin and mezzanines* are put. Nobody sees the version yet. If one fails, all of them and the claim are deleted.
+1. *Claim*, and from the second version on a word that the image is going to change (:mod:`lazycrop.library.changes`).
+   Its number is the version's. Nobody sees the version yet.
+2. *Origin and mezzanines* are put, at once. Nobody sees the version yet. If one fails, all of them and the claim are
+   deleted.
 3. *Wait* for who came before, and sweep what the dead among them have left.
 4. *Own record* of the second and later versions: ``<id>/v2/image.json``. URLs with the version in them can see it.
 5. *Current*: put ``<id>/image.json``. Now everybody sees the version (processes with a cache of their own: within
    ``record_seconds``).
 6. *Unclaim*.
+
+Who finds no earlier claim, and is done with step 5 before anybody can have stopped waiting for him, looks for nothing
+else: the image is what it was when he claimed it, for whoever came after has found the claim and waits. So a new image
+takes five round trips, one after the other: the claim, the list after it, the objects, what is current, the claim again;
+a later version takes one more for its own record. All others look before and after they put what is current.
 
 If the answer to step 4 or 5 is lost, the image is read once more: if it is this version, the store took place. If that
 cannot be found out, everything stays.
@@ -27,13 +34,15 @@ To purge is to claim, to wait, to put a tombstone of the highest number below th
 all objects of versions up to it. What has a later claim comes after the purge and is left alone. To make an image
 private or to give it mezzanines is to claim and to wait as well, before its record is read.
 
-A process that is *killed* changes nothing any more; others wait for its claim for some seconds, and leave alone what
+A process that is *killed* changes nothing any more; others wait for its claim for some seconds (and for each of those
+who wait for it themselves as long again, once), and leave alone what
 may be its own until the claim is old. What it leaves has a number that is used up: it is never mixed with anything, and
 the next store or purge after that sweeps it.
 
 A process that is *late*, so slow between two of its calls that others have not waited for it, may put ``image.json``
 over something of theirs. So whoever puts it looks again, finds the higher number by its own record, and puts that; a
-purge leaves its tombstone there as well when somebody is late. Who finds a tombstone deletes what he has put. The rest
+purge leaves its tombstone there as well when somebody is late. He knows it by two clocks: not if both stand still with
+his machine. Who finds a tombstone deletes what he has put. The rest
 of the risk: one who is late, does that, and is killed before he looks again; or two who are late at once, of whom a
 purge leaves something. The next store or purge puts it right.
 
