@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from io import BytesIO
 from typing import Any
@@ -88,8 +89,9 @@ def _times(plan: Plan, s3: S3, proxy: FaultProxy, added: float) -> dict[str, flo
     def with_sizes(count: int) -> Callable[[Any], None]:
         def put(one: Any) -> None:
             store(one)
-            for number in range(count):
-                one.store.put(f"one/{number + 1}x.jpg", b"size", "image/jpeg")
+            with ThreadPoolExecutor(16) as pool:
+                for number in range(count):
+                    pool.submit(one.store.put, f"one/{number + 1}x.jpg", b"size", "image/jpeg")
 
         return put
 

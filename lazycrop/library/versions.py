@@ -24,8 +24,8 @@ To store is six steps. After which of them who may see what:
 
 Who finds no earlier claim, and is done with step 5 before anybody can have stopped waiting for him, looks for nothing
 else: the image is what it was when he claimed it, for whoever came after has found the claim and waits. So a new image
-takes five round trips, one after the other: the claim, the list after it, the objects, what is current, the claim again;
-a later version takes one more for its own record. All others look before and after they put what is current.
+takes five round trips, one after the other: the claim, the list after it, the objects, what is current, and the claim
+again; a later version takes one more for its own record. All others look before and after they put what is current.
 
 If the answer to step 4 or 5 is lost, the image is read once more: if it is this version, the store took place. If that
 cannot be found out, everything stays.
