@@ -244,7 +244,7 @@ class Helpers:
         candidates: dict[int, str] = {}
         for asked in offer.widths:
             size = _at_width(offer.box, asked) if isinstance(asked, int) else self._images.size(asked)
-            width = _dimensions(size, record.width, record.height)[0] if size else record.width
+            width = _dimensions(size, *record.pixels_for(size))[0] if size else record.width
             candidates.setdefault(width, self._url(record, size, format, offer.links))
         return ", ".join(f"{url} {width}w" for width, url in candidates.items())
 
@@ -254,7 +254,7 @@ class Helpers:
         for dpr in _DENSITIES:
             size = replace(box, dpr=dpr)
             # Less than dpr where the origin has no more pixels: from this the browser derives the natural size.
-            density = _dimensions(size, record.width, record.height)[0] / shown
+            density = _dimensions(size, *record.pixels_for(size))[0] / shown
             try:
                 candidates.setdefault(density, self._url(record, size, format, links))
             except NotAllowed:
@@ -273,7 +273,7 @@ def _shown(record: Record, box: Size | None) -> tuple[int, int]:
     """Width and height in CSS pixels."""
     if box is None:
         return record.width, record.height
-    return _dimensions(box if box.dpr == 1 else replace(box, dpr=1), record.width, record.height)
+    return _dimensions(box if box.dpr == 1 else replace(box, dpr=1), *record.pixels_for(box))
 
 
 @lru_cache(10_000)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.errors import BrokenImage, MissingObject, OriginChanged
 from lazycrop.model import keys, urls
+from lazycrop.model.derivatives import CONTENT_TYPES, PRIVATE
 from lazycrop.model.records import Record, now
 from lazycrop.model.sizes import Size
 from lazycrop.pictures.ingest import outline
@@ -152,5 +154,24 @@ def begin_put(
 ) -> Callable[[], bool]:
     """The same in two steps: it is being put when this returns."""
     if record.private:
-        return store.begin_put(key, data, content_type, cache_control="private, no-store", new=new, private=True)
+        return store.begin_put(key, data, content_type, cache_control=PRIVATE, new=new, private=True)
     return store.begin_put(key, data, content_type, new=new)
+
+
+def copy(store: Guarded, former: Record, record: Record) -> None:
+    """Put the origin and the mezzanines of ``former`` where those of ``record`` are, without reading them if need be.
+
+    Raises :class:`~lazycrop.errors.OriginChanged` where the origin is gone. Without a mezzanine sizes are made of it.
+    """
+    for mezzanine in record.mezzanines:
+        with suppress(MissingObject):
+            _copy(store, record, former.mezzanine_key(mezzanine), record.mezzanine_key(mezzanine), mezzanine.format)
+    try:
+        _copy(store, record, former.origin_key, record.origin_key, record.format)
+    except MissingObject:
+        raise OriginChanged(former) from None
+
+
+def _copy(store: Guarded, record: Record, source: str, key: str, format: str) -> None:
+    content_type = "text/plain; charset=utf-8" if key.endswith(f".{keys.AT_SOURCE}") else CONTENT_TYPES[format]
+    store.copy(source, key, content_type, private=record.private)

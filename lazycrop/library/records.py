@@ -24,7 +24,7 @@ from lazycrop.model.records import Pointer, Record, Tombstone
 from lazycrop.pictures.settings import Recipes, Stage
 from lazycrop.stores.guarded import Guarded
 
-_RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
+RECORD_LIMIT = 100_000  # Bytes; a record with its placeholder takes under 2,000.
 _RECORD_WAIT = 10.0  # Seconds for another thread's look at the store.
 _SEEN_LIMIT = 100_000  # Image ids.
 _RECENT_LIMIT = 10_000  # Records.
@@ -162,13 +162,13 @@ class Records:
 
     def begin_whoever_is(self, image_id: str, version: int | None = None) -> Callable[[], Record | Tombstone | None]:
         """The same in two steps: it is being read when this returns."""
-        read = self._store.begin_get(keys.record(image_id, version), _RECORD_LIMIT)
+        read = self._store.begin_get(keys.record(image_id, version), RECORD_LIMIT)
 
         def ended() -> Record | Tombstone | None:
             try:
                 found = _parsed(read())
                 if isinstance(found, Pointer):
-                    found = _parsed(self._store.get(keys.record(image_id, found.version, private=True), _RECORD_LIMIT))
+                    found = _parsed(self._store.get(keys.record(image_id, found.version, private=True), RECORD_LIMIT))
             except MissingObject:
                 return None
             return None if isinstance(found, Pointer) else found

@@ -121,6 +121,7 @@ class Renders:
             self._limits,
             stage,
             focal=record.focal,
+            part=record.part_of(derivative.size),
             dimensions=(record.width, record.height),
             reserve=self.memory.use,
         )

@@ -30,6 +30,9 @@ again; a later version takes one more for its own record. All others look before
 If the answer to step 4 or 5 is lost, the image is read once more: if it is this version, the store took place. If that
 cannot be found out, everything stays.
 
+To say of an image where its subject is, or how it is cropped, is to store it again, as a copy within the store, of
+what it is once those who came before are done.
+
 To purge is to claim, to wait, to put a tombstone of the highest number below the claim's, and to delete the records and
 all objects of versions up to it. What has a later claim comes after the purge and is left alone. To make an image
 private or to give it mezzanines is to claim and to wait as well, before its record is read.
@@ -53,6 +56,7 @@ above holds without it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -64,7 +68,7 @@ from lazycrop.library.claims import Claim, Claims, Left
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
 from lazycrop.library.current import Current
-from lazycrop.library.origins import begin_put, put
+from lazycrop.library.origins import begin_put, copy, put
 from lazycrop.library.purging import Purging
 from lazycrop.model import keys
 from lazycrop.model.derivatives import CONTENT_TYPES
@@ -154,10 +158,32 @@ class Versions:
                 return self._records.with_url(former)
             prepared = self._read(former)
             provenance = Provenance(former.source, former.made_from, former.length, former.validator, private)
-            record = self._record(image_id, claim.number, prepared, provenance)
+            record = replace(self._record(image_id, claim.number, prepared, provenance), crops=former.crops)
             self._put_objects(record, prepared)
             self._land(record, claim, left)
             self._purging.delete_versions(image_id, claim.found - left.late)
+        return self._told(record)
+
+    def change(self, image_id: str, change: Callable[[Record], Record]) -> Record:
+        """Store the same picture again under keys of its own, as ``change`` makes its record of the former one.
+
+        Its objects are copied within the store, where that can do so. Raises UnknownImage.
+        """
+        with self.changing(image_id), self._claims.next(image_id) as claim:
+            left = self._claims.wait(claim)  # What is copied has to be what the image is until the copy is there.
+            former = self._records.read_now(image_id)
+            if former is None:
+                raise UnknownImage(f"There is no image {image_id!r}.")
+            changed = change(former)
+            if changed == former:
+                return self._records.with_url(former)
+            record = replace(changed, version=claim.number, stored_at=now(), recipe=self._records.recipe)
+            try:
+                copy(self._store, former, record)
+            except BaseException:
+                self._purging.delete(self._contents.objects(image_id, claim.number))
+                raise
+            self._land(record, claim, left)
         return self._told(record)
 
     def adopt(self, image_id: str, prepared: Prepared, provenance: Provenance) -> Record:

@@ -16,6 +16,9 @@ from lazycrop.model.sizes import Size
 IMMUTABLE = "public, max-age=31536000, immutable"
 """The Cache-Control of what never changes: an object's key, and a URL with a version, have one content for ever."""
 
+PRIVATE = "private, no-store"
+"""The Cache-Control of an object that only who has a signed URL may read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Derivative:

@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from lazycrop.errors import BadRecord, BadRequest
-from lazycrop.model import keys
+from lazycrop.model import crops, keys
+from lazycrop.model.crops import Crop, Rectangle
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.keys import CONTENT_TYPES
+from lazycrop.model.sizes import Size
 
 Focal = tuple[int, int] | Literal["auto"] | None
 """Where the subject is: per cent of width and height, or to be looked for."""
@@ -38,7 +40,8 @@ class Record:
     ``stored_at``: when, in ISO 8601, UTC. ``source``: from where, without query and credentials.
     ``frames``: more than 1 for an animation. ``transparent``: some pixel may be.
     ``placeholder``: a data URI, None when not made. ``colour``: the dominant colour, ``rrggbb``.
-    ``focal``: where the subject is, per cent of width and height. ``recipe``: the fingerprint of the settings by which
+    ``focal``: where the subject is, per cent of width and height. ``crops``: the parts that are shown instead of what is
+    around it, by sizes of some shapes. ``recipe``: the fingerprint of the settings by which
     sizes were made when it was stored. ``private``: only who has a signed URL gets anything of it. ``made_from``:
     SHA-256 of the file that all of it was made from, hex. ``validator``: of an adopted image, what its source said of
     that file; ``at_source``: and its origin is there still, not in the store. ``url``: of the origin; not stored.
@@ -59,6 +62,7 @@ class Record:
     placeholder: str | None = None
     colour: str | None = None
     focal: tuple[int, int] | None = None
+    crops: tuple[Crop, ...] = ()
     recipe: str = ""
     private: bool = False
     made_from: str = ""
@@ -100,6 +104,15 @@ class Record:
         size, format = derivative.size or "origin", derivative.format
         return keys.derivative(self.image_id, self.version, size, format, self.private)
 
+    def part_of(self, size: Size) -> Rectangle | None:
+        """The part of the image that an editor has chosen for a size."""
+        return next((crop.part for crop in self.crops if crop.is_of(size)), None) if self.crops else None
+
+    def pixels_for(self, size: Size) -> tuple[int, int]:
+        """Width and height in pixels of what a size is made from: all of the image, or the part chosen for it."""
+        part = self.part_of(size)
+        return crops.pixels(part, self.width, self.height) if part else (self.width, self.height)
+
     @property
     def tag(self) -> str:
         """Names this version's content: two images, or two stores of one, never share it."""
@@ -136,6 +149,7 @@ class Record:
         content["mezzanines"] = [
             {name: getattr(mezzanine, name) for name in Mezzanine.__slots__} for mezzanine in self.mezzanines
         ]
+        content["crops"] = crops.to_json(self.crops)
         return json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
@@ -151,6 +165,7 @@ class Record:
     def _of(cls, content: dict[str, Any]) -> Record:
         content = {name: value for name, value in content.items() if name in _STORED}
         content["mezzanines"] = tuple(Mezzanine(**m) for m in content.get("mezzanines", ()))
+        content["crops"] = crops.from_json(content.get("crops", {}))
         if content.get("focal") is not None:
             x, y = content["focal"]
             content["focal"] = (int(x), int(y))

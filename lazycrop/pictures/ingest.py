@@ -32,6 +32,8 @@ MEZZANINE_PIXELS = 400_000
 PLACEHOLDER_CHARACTERS = 300
 _VERIFIED = (64, 64)  # Pixels, of which nobody sees any.
 
+_LOOKED_AT = 256  # Pixels of the longer side, in which what draws the eye is seen.
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -152,6 +154,12 @@ def upright(data: bytes, limits: Limits, reserve: Reserve = unbounded) -> bytes:
     with open_picture(data, limits, reserve) as picture:
         pixels = picture.pixels(Size(*read_bound(DEFAULT_BOUND)).scaled(picture.width, picture.height))
         return save_origin(picture, *_opaque(pixels))[1]
+
+
+def find_focal(data: bytes, limits: Limits, reserve: Reserve = unbounded) -> tuple[int, int]:
+    """The focal point that ``focal="auto"`` finds in a picture, in per cent. Raises as prepare does."""
+    with open_picture(data, limits, reserve) as picture:
+        return _focal_point(picture.pixels(_within(_LOOKED_AT, picture.width, picture.height), frames=1).sketch())
 
 
 def lacks_mezzanines(record: Record, ingest: IngestSettings) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from lazycrop.concurrency.timing import measure
 from lazycrop.errors import BadSize
+from lazycrop.model.crops import Rectangle
+from lazycrop.model.crops import pixels as pixels_of
 from lazycrop.model.records import Mezzanine, Record
 from lazycrop.model.sizes import Size
 from lazycrop.pictures.decoding import Reserve, open_picture, unbounded
@@ -44,12 +46,14 @@ def render(
     stage: Stage = Stage.FIRST,
     *,
     focal: tuple[int, int] | None = None,
+    part: Rectangle | None = None,
     dimensions: tuple[int, int] | None = None,
     reserve: Reserve = unbounded,
 ) -> Rendered:
     """Make the derivative of ``size`` and ``format`` from the file in ``data``.
 
     ``focal``: the subject in per cent of width and height; ``cover`` keeps it when the size has no gravity.
+    ``part``: the part of the picture that is made smaller, in per cent; all of it when not given.
     ``dimensions``: the origin's displayed width and height when ``data`` is a mezzanine of it; the result has the
     pixels that the origin would have given. ``reserve``: as of :func:`~lazycrop.pictures.decoding.open_picture`.
     An animation stays one in gif and webp; else its first frame is taken.
@@ -58,10 +62,11 @@ def render(
     """
     with open_picture(data, limits, reserve) as picture:
         width, height = dimensions or (picture.width, picture.height)
-        inner, outer = size.scaled(width, height), size.dimensions(width, height)
+        within = pixels_of(part, width, height) if part else (width, height)
+        inner, outer = size.scaled(*within), size.dimensions(*within)
         frames = picture.frames if format in ANIMATED_FORMATS else 1
         _check_result(outer, frames, size, format, limits)
-        box = _zoomed(crop_box(size, width, height, focal), picture.width / width, picture.height / height)
+        box = _zoomed(crop_box(size, width, height, focal, part), picture.width / width, picture.height / height)
         pixels = picture.pixels(inner, box, frames)
     if outer != inner:
         x, y = _gravity(size, None)
@@ -82,8 +87,8 @@ def best_source(record: Record, size: Size, stage: Stage = Stage.FIRST) -> Mezza
 
 
 def _smallest(record: Record, size: Size, gap: float) -> Mezzanine | None:
-    target = size.scaled(record.width, record.height)
-    left, top, right, bottom = crop_box(size, record.width, record.height, None)
+    target = size.scaled(*record.pixels_for(size))
+    left, top, right, bottom = crop_box(size, record.width, record.height, None, record.part_of(size))
     for mezzanine in sorted(record.mezzanines, key=lambda mezzanine: mezzanine.edge):
         scale = mezzanine.edge / max(record.width, record.height)
         if min((right - left) * scale / target[0], (bottom - top) * scale / target[1]) >= gap:
@@ -91,8 +96,15 @@ def _smallest(record: Record, size: Size, gap: float) -> Mezzanine | None:
     return None
 
 
-def crop_box(size: Size, width: int, height: int, focal: tuple[int, int] | None) -> Box:
-    """The part of a picture of ``width`` × ``height`` that ``size`` shows: all of it but for ``cover``."""
+def crop_box(size: Size, width: int, height: int, focal: tuple[int, int] | None, part: Rectangle | None = None) -> Box:
+    """The part of a picture of ``width`` × ``height`` that ``size`` shows: all of it but for ``cover``.
+
+    Of ``part``, where an editor has chosen one, it is the middle.
+    """
+    if part is not None:
+        x, y = part[0] * width / 100, part[1] * height / 100
+        left, top, right, bottom = crop_box(size, *pixels_of(part, width, height), None)
+        return (x + left, y + top, min(width, x + right), min(height, y + bottom))
     box_width, box_height = size.box
     if size.fit != "cover" or not box_width or not box_height:
         return (0, 0, width, height)

@@ -64,7 +64,7 @@ class BucketSource:
 
     def walk(self, below: str = "") -> Iterator[str]:
         try:
-            yield from filter(is_name, self.objects.list_all(below))
+            yield from filter(is_name, (one.key for one in self.objects.walk(below)))
         except StoreUnavailable as error:
             raise SourceUnavailable("The source cannot be listed; its bucket has to allow it.") from error.__cause__
 

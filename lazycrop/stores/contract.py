@@ -72,6 +72,15 @@ class Opened:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as it is listed: its key, its length in bytes, and when it was put, in Unix time; None if not known."""
+
+    key: str
+    length: int
+    modified: float | None
+
+
 class Store(Protocol):
     """What the rest of lazycrop asks of a store. Keys are like ``cat/v2/200x100.jpg``, text of any language in NFC.
 
@@ -159,6 +168,29 @@ class Preparing(Protocol):
 
     def prepare(self) -> None:
         """Do that, once a process. It is called before each call; a store is not slow for it."""
+
+
+@runtime_checkable
+class Walking(Protocol):
+    """A store that tells of many objects at once, and how long each is. What a Store may do besides.
+
+    Without it each folder is listed and each object opened.
+    """
+
+    def walk(self, prefix: str, after: str = "", *, deep: bool = True) -> Iterator[Listed]:
+        """All objects whose keys begin with ``prefix``, lazily; those after the key ``after``.
+
+        In an order that is the same each time, and in which what is below a folder stays together: mostly that of keys.
+        Not ``deep``: only what is directly in the folder that ``prefix`` names, with a slash at its end.
+        """
+
+
+@runtime_checkable
+class Copying(Protocol):
+    """A store that copies an object within itself, so that nobody reads and sends it. What a Store may do besides."""
+
+    def copy(self, source: str, key: str, content_type: str, *, private: bool = False) -> None:
+        """Keep under ``key``, which is free, what is under ``source``, as if it was put. Raises MissingObject."""
 
 
 _URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[!-~]*)?", re.ASCII)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +14,9 @@ from typing import BinaryIO, cast
 from lazycrop.errors import BadImageId, BadRequest, LazyCropError, MissingObject
 from lazycrop.model.derivatives import IMMUTABLE
 from lazycrop.model.keys import composed
-from lazycrop.stores.contract import Opened, checked_url, object_url, unavailable
+from lazycrop.stores.contract import Listed, Opened, checked_url, object_url, unavailable
 from lazycrop.stores.files import TEMPORARY, ignores_case, link, remove_leftovers, rename, sync, sync_folder
+from lazycrop.stores.walking import walk
 
 _NO_NAMES = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # EINVAL: to exFAT and SMB, for one with ? or :
 _IN_THE_WAY = (NotADirectoryError, IsADirectoryError, FileExistsError)
@@ -140,6 +142,26 @@ class FolderStore:
                     elif entry.is_file(follow_symlinks=False):
                         found.append(f"{folder}{name}")
         return iter(found)
+
+    def walk(self, prefix: str, after: str = "", *, deep: bool = True) -> Iterator[Listed]:
+        return walk(self.list, self._measured, prefix, after, deep)
+
+    def _measured(self, key: str) -> Listed | None:
+        with self._failures("list", key), suppress(FileNotFoundError):  # deleted meanwhile
+            status = os.lstat(os.path.join(self.path, key))
+            return Listed(key, status.st_size, status.st_mtime)
+        return None
+
+    def copy(self, source: str, key: str, content_type: str, *, private: bool = False) -> None:
+        """By a link: no file is ever written to again. Where there are no links, its bytes are put once more."""
+        with self._failures("put", key):
+            path, original = self._path(key), self._path(source, reading=True)
+            with suppress(OSError):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                os.link(original, path, follow_symlinks=False)
+                sync_folder(os.path.dirname(path))
+                return
+        self.put(key, self.get(source, sys.maxsize), content_type)
 
     def _remember_way(self, way: str) -> None:
         if len(self._ways) >= _WAYS:

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from lazycrop.concurrency import waits
 from lazycrop.concurrency.guard import Guard
-from lazycrop.errors import LazyCropError, StoreUnavailable
-from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.stores.contract import Deleting, Opened, Preparing, Presigning, Store, StoreSettings, unavailable
+from lazycrop.errors import LazyCropError, MissingObject, StoreUnavailable
+from lazycrop.model.derivatives import IMMUTABLE, PRIVATE
+from lazycrop.stores.contract import (
+    Copying,
+    Deleting,
+    Listed,
+    Opened,
+    Preparing,
+    Presigning,
+    Store,
+    StoreSettings,
+    Walking,
+    unavailable,
+)
+from lazycrop.stores.walking import walk
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _WRITE_SECONDS = 60.0  # For one put in all: a large origin on a slow line takes its time.
+_WALKED = 1000  # Objects that are told of at once: a page of S3.
 _PIECE = 65536  # Bytes of an opened object that are read at once.
 _BATCH = 1000  # Objects that are deleted one by one, but at the same time: more would wait for threads in vain.
 
@@ -188,6 +203,32 @@ class Guarded:
         if errors:
             raise errors[0]
         return results
+
+    def walk(self, prefix: str, after: str = "", *, deep: bool = True) -> Iterator[Listed]:
+        """All objects whose keys begin with ``prefix``, some at a time; as :class:`Walking` has it, of any store."""
+        store = self._store
+        if isinstance(store, Walking):
+            objects = store.walk(prefix, after, deep=deep)
+        else:
+            objects = walk(store.list, self._measured, prefix, after, deep)
+        while found := self._call(self._writes, lambda: [*islice(objects, _WALKED)]):
+            yield from found
+
+    def _measured(self, key: str) -> Listed | None:
+        with suppress(MissingObject):
+            opened = self._store.open(key)
+            with closing(opened.file):
+                return Listed(key, opened.length, None)
+        return None
+
+    def copy(self, source: str, key: str, content_type: str, *, private: bool = False) -> None:
+        """Keep an object, of which all is to be read if need be, under another key, too."""
+        store, options = self._store, {"private": True} if private else {}
+        if isinstance(store, Copying):
+            self._call(self._writes, partial(store.copy, source, key, content_type, **options))
+        else:
+            cache_control = PRIVATE if private else IMMUTABLE
+            self.put(key, self.get(source, sys.maxsize), content_type, cache_control=cache_control, private=private)
 
     def presigned_url(self, key: str, seconds: int) -> str | None:
         """Where this object can be read for so many seconds; None where the store has no such URLs."""

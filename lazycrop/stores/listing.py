@@ -1,31 +1,54 @@
-"""Listing: what is directly below a prefix of a bucket, whichever way of listing its server knows."""
+"""Listing: what is below a prefix of a bucket, whichever way of listing its server knows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from lazycrop.stores.contract import Listed
 
-def pages(client: Any, bucket: str, prefix: str, delimiter: str = "/") -> Iterator[list[str]]:
-    """What is directly below, page by page; all that is below, without a ``delimiter``.
+
+def pages(client: Any, bucket: str, prefix: str) -> Iterator[list[str]]:
+    """The objects and folders that are directly below, page by page."""
+    return (_names(page) for page in _pages(client, bucket, prefix, "/"))
+
+
+def objects(client: Any, bucket: str, prefix: str, after: str = "", delimiter: str = "") -> Iterator[Listed]:
+    """The objects below; with a ``delimiter`` those directly below. ``after``: those that are listed after this key.
+
+    (An object that is named as a folder was made by a console.)
+    """
+    for page in _pages(client, bucket, prefix, delimiter, after):
+        for entry in page.get("Contents", ()):
+            if not entry["Key"].endswith("/"):
+                yield Listed(entry["Key"], entry["Size"], entry["LastModified"].timestamp())
+
+
+def _names(page: dict[str, Any]) -> list[str]:
+    found = [entry["Key"] for entry in page.get("Contents", ())]
+    return found + [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
+
+
+def _pages(client: Any, bucket: str, prefix: str, delimiter: str, after: str = "") -> Iterator[dict[str, Any]]:
+    """The answers, one after the other.
 
     A server without the second version of listing refuses it, or answers as to the first one, which has no token
     to go on with: boto3's paginator would take the first page for all.
     """
-    more: dict[str, str] = {}
+    first = {"StartAfter": after} if after else {}
+    more = first
     ask = client.list_objects_v2
     while True:
         arguments = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter, **more}
         try:
             page = ask(**arguments)
         except Exception as error:
-            if ask == client.list_objects or more or status_of(error) not in (400, 405, 501):
+            if ask == client.list_objects or more != first or status_of(error) not in (400, 405, 501):
                 raise
-            ask = client.list_objects
+            ask, more = client.list_objects, {"Marker": after} if after else {}
             continue
-        found = [entry["Key"] for entry in page.get("Contents", ())]
-        found += [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
-        yield found
+        found = _names(page)
+        yield page
         if not page.get("IsTruncated"):
             return
         before, more = more, {}

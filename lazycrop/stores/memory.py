@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from lazycrop.concurrency.forks import Lock
 from lazycrop.errors import MissingObject
 from lazycrop.model.derivatives import IMMUTABLE
-from lazycrop.stores.contract import Opened, checked_url, object_url, unavailable
+from lazycrop.stores.contract import Listed, Opened, checked_url, object_url, unavailable
 
 
 class MemoryStore:
@@ -67,3 +67,11 @@ class MemoryStore:
         with self._lock:
             below = [key.removeprefix(folder) for key in self._objects if key.startswith(folder)]
         return iter({folder + name + slash for name, slash, _ in (key.partition("/") for key in below)})
+
+    def walk(self, prefix: str, after: str = "", *, deep: bool = True) -> Iterator[Listed]:
+        with self._lock:
+            found = [key for key in self._objects if key.startswith(prefix) and key > after]
+        for key in sorted(found):
+            data = self._objects.get(key)
+            if data is not None and (deep or "/" not in key.removeprefix(prefix)):
+                yield Listed(key, len(data), None)

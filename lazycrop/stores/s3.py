@@ -8,16 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from lazycrop.concurrency.forks import renew
 from lazycrop.errors import ConfigurationError, LazyCropError, MissingObject, StoreUnavailable
-from lazycrop.model.derivatives import IMMUTABLE
+from lazycrop.model.derivatives import IMMUTABLE, PRIVATE
 from lazycrop.stores.batches import MOST, add_digest, delete_together
 from lazycrop.stores.body import Body
 from lazycrop.stores.buckets import checked_bucket, checked_endpoint, checked_region
-from lazycrop.stores.contract import Opened, StoreSettings, checked_url, object_url, unavailable
-from lazycrop.stores.listing import pages, status_of
+from lazycrop.stores.contract import Listed, Opened, StoreSettings, checked_url, object_url, unavailable
+from lazycrop.stores.listing import objects, pages, status_of
 
 logger = logging.getLogger(__name__)
 
@@ -224,11 +225,22 @@ class S3Store:
             length = int(response.get("ContentRange", f"/{response['ContentLength']}").rpartition("/")[2])
             return response["ETag"], length, Body(response["Body"], response["ContentLength"], key)
 
-    def list_all(self, folder: str) -> Iterator[str]:
-        """The keys of all objects below ``folder``, however deep."""
-        with self._failures("list", folder):
-            for found in pages(self._patient_client(), self.bucket, self.base_path + folder, delimiter=""):
-                yield from (name.removeprefix(self.base_path) for name in found)
+    def walk(self, prefix: str, after: str = "", *, deep: bool = True) -> Iterator[Listed]:
+        place = (self.bucket, self.base_path + prefix, after and self.base_path + after, "" if deep else "/")
+        with self._failures("list", prefix):
+            for one in objects(self._patient_client(), *place):
+                yield replace(one, key=one.key.removeprefix(self.base_path))
+
+    def copy(self, source: str, key: str, content_type: str, *, private: bool = False) -> None:
+        with self._failures("copy", source):
+            self._patient_client().copy_object(
+                **self._named(key),
+                CopySource=self._named(source),
+                ContentType=content_type,
+                CacheControl=PRIVATE if private else IMMUTABLE,
+                MetadataDirective="REPLACE",
+                **({} if private else self._acl),
+            )
 
     def _body(self, key: str) -> Body:
         with self._failures("get", key):

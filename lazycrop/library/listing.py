@@ -1,0 +1,207 @@
+"""Listing: which images a store has, and what lies of each, by what the store says. All of it blocks, and is lazy:
+however many there are, some are kept at a time.
+
+The order is that in which the store lists: by keys, so that ``a/b`` comes before ``a`` (``a/b/image.json``,
+``a/image.json``); SeaweedFS goes through one folder after the other. It is the same each time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from lazycrop.errors import BadImageId, BadRecord, BadRequest, MissingObject, UnknownImage
+from lazycrop.library.common import Common
+from lazycrop.library.contents import Contents
+from lazycrop.library.records import RECORD_LIMIT
+from lazycrop.model import keys, records
+from lazycrop.model.keys import PRIVATE, Key, check_image_id
+from lazycrop.model.records import Pointer, Record, Tombstone
+from lazycrop.stores.contract import Listed
+
+logger = logging.getLogger(__name__)
+
+_AHEAD = 32  # Records that are read at the same time, where a read is a round trip.
+_LAST = "\U0010ffff"  # Comes after all that an id may have.
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSize:
+    """A size that is stored. ``key``: of its object; ``length``: of that in bytes."""
+
+    version: int
+    size: str
+    format: str
+    length: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """An image: its current record, its sizes in all of its versions, and the bytes of all its objects."""
+
+    record: Record
+    sizes: tuple[StoredSize, ...]
+    length: int
+
+
+@dataclass(slots=True)
+class Usage:
+    """How many images there are, how many sizes and objects of them, and the bytes of all."""
+
+    images: int = 0
+    sizes: int = 0
+    objects: int = 0
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """What lies of an image in the store, where everybody may read or where nobody else may."""
+
+    image_id: str
+    private: bool
+    objects: list[tuple[Key, Listed]] = field(default_factory=list)
+
+    @property
+    def folder(self) -> str:
+        return keys.folder(self.image_id, 1, self.private)
+
+    def has(self, kind: str, version: int | None = None) -> bool:
+        return any(key.kind == kind and version in (None, key.version) for key, _ in self.objects)
+
+    @property
+    def versions(self) -> dict[int, list[tuple[Key, Listed]]]:
+        """What lies of each version; claims are of none."""
+        found: dict[int, list[tuple[Key, Listed]]] = {}
+        for key, listed in self.objects:
+            if key.kind != "claim":
+                found.setdefault(key.version, []).append((key, listed))
+        return found
+
+
+class Listing:
+    """The images of one store."""
+
+    def __init__(self, common: Common) -> None:
+        self._store, self._records = common.store, common.records
+        self._contents = Contents(common.store, common.records)
+
+    def records(self, prefix: str = "", after: str = "") -> Iterator[Record]:
+        """The current records of all images whose ids begin with ``prefix``, after that of the id ``after``.
+
+        A record that cannot be read is left out, and the log says so.
+        """
+        check_prefix(prefix, after)
+        return self._read_ahead(self._named(prefix, after and keys.record(after)))
+
+    def _named(self, prefix: str, after: str) -> Iterator[str]:
+        for one in self._store.walk(prefix, after):
+            key = Key.parse(one.key)
+            if key is not None and one.key == keys.record(key.image_id):
+                yield key.image_id
+
+    def _read_ahead(self, ids: Iterable[str]) -> Iterator[Record]:
+        """Some are read at the same time, and all of them come in their order."""
+        window: deque[tuple[str, Callable[[], bytes]]] = deque()
+        for image_id in ids:
+            window.append((image_id, self._store.begin_get(keys.record(image_id), RECORD_LIMIT)))
+            if len(window) == _AHEAD:
+                yield from self._read(*window.popleft())
+        while window:
+            yield from self._read(*window.popleft())
+
+    def _read(self, image_id: str, result: Callable[[], bytes]) -> Iterator[Record]:
+        try:
+            found: Record | Tombstone | Pointer | None = records.read(result())
+            if isinstance(found, Pointer):  # to a record that is elsewhere
+                found = self._records.what_is(image_id)
+        except MissingObject:  # purged since it was listed
+            return
+        except BadRecord:
+            logger.warning("the record of %r cannot be read; verify says what can be done", image_id)
+            return
+        if isinstance(found, Record) and found.image_id == image_id:
+            yield self._records.with_url(found)
+
+    def exists(self, image_id: str) -> bool:
+        """Is there an image of this id in the store, at this moment?"""
+        return self._records.read_now(image_id) is not None
+
+    def info(self, image_id: str) -> Info:
+        """All that the store has of an image. Raises :class:`~lazycrop.errors.UnknownImage`."""
+        record = self._records.read_now(image_id)
+        if record is None:
+            raise UnknownImage(f"There is no image {image_id!r}.")
+        found = [one for private in (False, True) for one in self.lying(image_id, private).objects]
+        sizes = [
+            StoredSize(key.version, key.name.rpartition(".")[0], key.name.rpartition(".")[2], listed.length, listed.key)
+            for key, listed in found
+            if key.kind == "size"
+        ]
+        sizes.sort(key=lambda one: (-one.version, one.key))
+        return Info(self._records.with_url(record), tuple(sizes), sum(listed.length for _, listed in found))
+
+    def usage(self, prefix: str = "") -> Usage:
+        """What all images take whose ids begin with ``prefix``. An image is counted where its origin is."""
+        total = Usage()
+        for lying in self.all_lying(prefix):
+            total.images += lying.has("origin")
+            total.sizes += sum(key.kind == "size" for key, _ in lying.objects)
+            total.objects += len(lying.objects)
+            total.length += sum(listed.length for _, listed in lying.objects)
+        return total
+
+    def lying(self, image_id: str, private: bool) -> Lying:
+        """What lies of one image."""
+        found = Lying(image_id, private)
+        for number in sorted({1, *self._contents.numbers(image_id)}):
+            for one in self._store.walk(keys.folder(image_id, number, private), deep=False):
+                key = Key.parse(one.key)
+                if key is not None and key.image_id == image_id:
+                    found.objects.append((key, one))
+        return found
+
+    def all_lying(self, prefix: str = "", after: str = "") -> Iterator[Lying]:
+        """What lies of each image whose id begins with ``prefix``; images below one come before it.
+
+        ``after``: the ``folder`` of the last one that is done. What was put while this lasts may be missing.
+        """
+        check_prefix(prefix, "")
+        places = [prefix] if not prefix else [PRIVATE + prefix, prefix]
+        if prefix and after and not after.startswith(PRIVATE):
+            places = [prefix]
+        for place in places:
+            begin = after + _LAST if after.startswith(place) else ""
+            yield from self._grouped(self._store.walk(place, begin), after)
+
+    def _grouped(self, objects: Iterable[Listed], after: str) -> Iterator[Lying]:
+        begun: list[Lying] = []  # Of whom more may come, each below the one before it.
+        for one in objects:
+            while begun and not one.key.startswith(begun[-1].folder):
+                yield self._whole(begun.pop(), after)
+            key = Key.parse(one.key)
+            if key is None:
+                continue
+            if not begun or begun[-1].image_id != key.image_id:
+                begun.append(Lying(key.image_id, key.private))
+            begun[-1].objects.append((key, one))
+        for lying in reversed(begun):
+            yield self._whole(lying, after)
+
+    def _whole(self, lying: Lying, after: str) -> Lying:
+        """Of an image above the one that was done last, a part came before it."""
+        return self.lying(lying.image_id, lying.private) if after.startswith(lying.folder) else lying
+
+
+def check_prefix(prefix: str, after: str) -> None:
+    """Raise :class:`~lazycrop.errors.BadRequest` for what no image id can begin with."""
+    try:
+        for text in filter(None, (prefix.removesuffix("/"), after)):
+            check_image_id(text, is_adopted=True)
+    except BadImageId as error:
+        raise BadRequest(f"No image id begins with {prefix or after!r}. {error}") from None
+    if prefix.startswith("/") or not after.startswith(prefix if after else ""):
+        raise BadRequest(f"{after!r} is not among the images whose ids begin with {prefix!r}; give one that is.")
