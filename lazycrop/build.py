@@ -13,19 +13,24 @@ from lazycrop.caches.process import ProcessCache
 from lazycrop.caches.sealed import Sealed
 from lazycrop.concurrency.timing import Tracing
 from lazycrop.errors import ConfigurationError
-from lazycrop.events import Events
+from lazycrop.events import Events, listener
 from lazycrop.library.adopting import Adopting
 from lazycrop.library.changes import Changes
+from lazycrop.library.cleaning import Cleaning
 from lazycrop.library.common import Common
+from lazycrop.library.editing import Editing
 from lazycrop.library.fallback import Fallback
 from lazycrop.library.jobs import LOOK, MEZZANINES, STORE, Jobs
+from lazycrop.library.listing import Listing
 from lazycrop.library.making import Maker
+from lazycrop.library.mending import Mending
 from lazycrop.library.origins import Origins
 from lazycrop.library.pages import Pages
 from lazycrop.library.records import Records
 from lazycrop.library.renders import Renders
 from lazycrop.library.state import LARGEST, State
 from lazycrop.library.storing import Storing
+from lazycrop.library.verifying import Verifying
 from lazycrop.library.versions import Versions
 from lazycrop.library.watch import Watch
 from lazycrop.pictures.settings import Recipes
@@ -57,6 +62,11 @@ class Parts:
     versions: Versions
     adopting: Adopting
     fallback: Fallback
+    listing: Listing
+    editing: Editing
+    cleaning: Cleaning
+    verifying: Verifying
+    mending: Mending
     events: Events
     tracing: Tracing | None
     watch: Watch
@@ -67,6 +77,8 @@ def build(config: Config) -> Parts:
     events, policy, tracing = Events(), Policy(config.policy), open_tracing(config)
     if config.metrics:
         count(events)
+    if config.events is not None:
+        events.on_all(listener(config.events))
     store = open_store(config.store)
     recipes = Recipes(config.recipe, policy.qualities)
     shared = open_shared_cache(config, store)
@@ -89,9 +101,10 @@ def build(config: Config) -> Parts:
     if not isinstance(config.queue.broker, str):
         jobs.queue  # An application's own broker knows the actors from the start.
     maker = Maker(common, jobs, config)
+    access, listing = Access(policy, config.policy), Listing(common)
     return Parts(
         policy=policy,
-        access=Access(policy, config.policy),
+        access=access,
         store=store,
         state=state,
         records=records,
@@ -103,6 +116,11 @@ def build(config: Config) -> Parts:
         versions=versions,
         adopting=adopting,
         fallback=Fallback(versions, config),
+        listing=listing,
+        editing=Editing(common, versions, config),
+        cleaning=Cleaning(common, listing, versions, policy, access, config),
+        verifying=Verifying(common, listing, config),
+        mending=Mending(common, versions, storing, config),
         sources=sources,
         events=events,
         tracing=tracing,

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 from lazycrop.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
+
+_NAMED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,11 @@ class Events:
         """Does anybody listen for it? Else it need not even be made."""
         return kind in self._calls
 
+    def on_all(self, call: Callable[[Any], object]) -> None:
+        """The same for every event there is."""
+        for name in KINDS:
+            self.on(name, call)
+
     def tell(self, event: Event) -> None:
         """Tell all who listen for it. Raises nothing."""
         for call in self._calls.get(type(event), ()):
@@ -147,3 +156,26 @@ class Events:
                 call(event)
             except Exception:
                 logger.exception("a listener failed at %r", event, extra={"event": "listener-failed"})
+
+
+def listener(given: object) -> Callable[[Any], object]:
+    """What a setting names, or is: ``package.module:function`` is loaded at the first event, since the module may be
+    the one that makes the LazyCrop. Raises ConfigurationError for what is no such name.
+    """
+    if callable(given):
+        return given
+    if not isinstance(given, str) or not _NAMED.fullmatch(given):
+        raise ConfigurationError(f"'events' is {given!r}; it is a function, named like 'package.module:function'.")
+    module, _, function = given.partition(":")
+    return lambda event: loaded(module, function)(event)
+
+
+def loaded(module: str, function: str) -> Callable[[Any], object]:
+    """The function of this name. Raises ConfigurationError where there is none."""
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"'events' names {module}:{function}, which is not there: {error}.") from error
+    if not callable(found):
+        raise ConfigurationError(f"'events' names {module}:{function}, which is no function.")
+    return cast(Callable[[Any], object], found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -18,8 +18,10 @@ from lazycrop.errors import BadRecord, BadRequest, ImageError, LazyCropError, Un
 from lazycrop.http.answers import Answer
 from lazycrop.http.requests import Request, as_wsgi
 from lazycrop.library.jobs import STORE, Jobs
+from lazycrop.library.listing import Info, Usage
 from lazycrop.library.versions import RENDER_WAIT
 from lazycrop.model import urls
+from lazycrop.model.crops import Rectangle, read_part, shape_of
 from lazycrop.model.derivatives import AUTO, Derivative
 from lazycrop.model.keys import ImageId, read_image_id
 from lazycrop.model.records import Focal, Record, read_focal
@@ -52,6 +54,11 @@ class LazyCrop:
         self._renders = parts.renders
         self._versions = parts.versions
         self._adopting = parts.adopting
+        self._listing = parts.listing
+        self._editing = parts.editing
+        self.cleaning = parts.cleaning
+        self.verifying = parts.verifying
+        self.mending = parts.mending
         self.sources = parts.sources
         self.pages = parts.pages
         self._fallback = parts.fallback
@@ -142,16 +149,73 @@ class LazyCrop:
         A file of a source that nobody has asked for is adopted before. Raises
         :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.ConfigurationError`; and as :meth:`adopt`.
         """
-        image_id = self.read_id(image_id)
         self._access.is_private(private)
+        return self._edit(image_id, lambda image_id: self._versions.set_private(image_id, private))
+
+    def set_focal(self, image_id: ImageId, focal: Focal) -> Record:
+        """Say where the subject of an image is, (x, y) in per cent; ``"auto"`` looks for it, None forgets it. Blocks.
+
+        Its sizes get new URLs, as those of a new version of the same picture; nothing of it is read or sent for that
+        where the store copies by itself. Raises as :meth:`set_private`, and :class:`~lazycrop.errors.BadRequest`.
+        """
+        focal = read_focal(focal)
+        return self._edit(image_id, lambda image_id: self._editing.set_focal(image_id, focal))
+
+    def set_crop(self, image_id: ImageId, shape: Asks, part: Rectangle | None) -> Record:
+        """Say which part of an image is shown, (left, top, width, height) in per cent, by all sizes of one shape.
+
+        ``shape``: a preset, or a size such as ``4x3``; of those that are ``cover`` and have no gravity, each in these
+        proportions shows the part, or the middle of it. None: what it would show without. As :meth:`set_focal`.
+        """
+        proportions = shape_of(as_size(self.size(shape) or (None, None)))
+        part = None if part is None else read_part(part)
+        return self._edit(image_id, lambda image_id: self._editing.set_crop(image_id, proportions, part))
+
+    def rename(self, image_id: ImageId, to: ImageId) -> Record:
+        """Give an image another id, of no image yet. Blocks. At each moment one of the two names works, or both do.
+
+        Its sizes are made again when they are asked for. Raises :class:`~lazycrop.errors.UnknownImage`,
+        :class:`~lazycrop.errors.BadRequest`, :class:`~lazycrop.errors.StoreUnavailable`.
+        """
         try:
-            return self._versions.set_private(image_id, private)
+            return self._editing.rename(self.read_id(image_id), self.read_id(to))
+        finally:
+            self._service.forget()
+
+    def _edit(self, image_id: ImageId, edit: Callable[[str], Record]) -> Record:
+        """Do it to an image; a file of a source that nobody has asked for is adopted before."""
+        image_id = self.read_id(image_id)
+        try:
+            return edit(image_id)
         except UnknownImage:
             if self._adopting.adopt(image_id) is None:
                 raise
-            return self._versions.set_private(image_id, private)
+            return edit(image_id)
         finally:
             self._service.forget()
+
+    def list(self, prefix: str = "", after: ImageId = "") -> Iterator[Record]:
+        """The records of all stored images whose ids begin with ``prefix``, lazily, in the order of the store's keys.
+
+        ``after``: the id of the last one that is known. Blocks at each; raises :class:`~lazycrop.errors.BadRequest`,
+        :class:`~lazycrop.errors.StoreUnavailable`.
+        """
+        return self._listing.records(prefix, after and self.read_id(after))
+
+    def exists(self, image_id: ImageId) -> bool:
+        """Is there such an image in the store, at this moment? Blocks. Raises StoreUnavailable."""
+        return self._listing.exists(self.read_id(image_id))
+
+    def info(self, image_id: ImageId) -> Info:
+        """The record of an image, each size that is stored of it, and the bytes of all. Blocks.
+
+        Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.StoreUnavailable`.
+        """
+        return self._listing.info(self.read_id(image_id))
+
+    def usage(self, prefix: str = "") -> Usage:
+        """How many images, sizes, objects and bytes there are of those whose ids begin with ``prefix``. Blocks."""
+        return self._listing.usage(prefix)
 
     def record(self, image_id: ImageId, version: int | None = None) -> Record:
         """What is known of an image, or was some seconds ago. Blocks for the store where nobody has asked lately.
@@ -187,7 +251,9 @@ class LazyCrop:
         finally:
             self._service.forget()
 
-    def warm(self, image_id: ImageId, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> list[Derivative]:
+    def warm(
+        self, image_id: ImageId, sizes: Iterable[Asks], formats: Iterable[str] | None = None
+    ) -> Sequence[Derivative]:
         """Have sizes of an image made and stored before anybody asks; return them.
 
         ``formats``: the ``format`` of the settings when not given. Raises :class:`~lazycrop.errors.UnknownImage`, and

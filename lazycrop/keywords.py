@@ -5,9 +5,9 @@ Made by docs/make_keywords.py from the settings themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     from lazycrop.caches.contract import KeyValue
@@ -28,6 +28,10 @@ class Settings(TypedDict, total=False):
 
     fallback_url: str | None
     """What pages show in place of an image that is missing; without it their helpers raise an error."""
+
+    events: str | Callable[[Any], object]
+    """A function, as ``package.module:function``, that is called with each event: with what was stored, replaced,
+    rendered or purged, and what failed."""
 
     request_seconds: float
     """How long a request may wait for stores, slots and other requests, in all."""

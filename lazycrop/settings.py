@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 from lazycrop.access.policy import PolicySettings
 from lazycrop.caches.contract import CacheSettings
 from lazycrop.errors import BadSize, ConfigurationError
+from lazycrop.events import listener
 from lazycrop.http.answers import AnswerSettings
 from lazycrop.http.shortcuts import ShortcutSettings
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES
@@ -48,6 +49,12 @@ class ServiceSettings:
     fallback_url: str | None = option(
         None, "What pages show in place of an image that is missing; without it their helpers raise an error."
     )
+    events: Any = option(
+        None,
+        "A function, as `package.module:function`, that is called with each event: with what was stored, replaced, "
+        "rendered or purged, and what failed.",
+        given="str | Callable[[Any], object]",
+    )
     request_seconds: float = option(8.0, "How long a request may wait for stores, slots and other requests, in all.")
     waiting_requests: int = option(
         0,
@@ -66,6 +73,8 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
+        if self.events is not None:
+            listener(self.events)
         if self.format not in (*CONTENT_TYPES, AUTO):
             raise ConfigurationError(
                 f"{self.format!r} in 'format' is no format; the formats are {', '.join(CONTENT_TYPES)}."

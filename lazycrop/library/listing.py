@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from lazycrop.errors import BadImageId, BadRecord, BadRequest, MissingObject, UnknownImage
 from lazycrop.library.common import Common
@@ -22,6 +23,9 @@ from lazycrop.model.records import Pointer, Record, Tombstone
 from lazycrop.stores.contract import Listed
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _AHEAD = 32  # Records that are read at the same time, where a read is a round trip.
 _LAST = "\U0010ffff"  # Comes after all that an id may have.
@@ -82,6 +86,10 @@ class Lying:
         return found
 
 
+WhatIs = Record | Tombstone | BadRecord | None
+"""What is said where an image is said to be what it is, of whichever image; the error of what cannot be read."""
+
+
 class Listing:
     """The images of one store."""
 
@@ -95,7 +103,15 @@ class Listing:
         A record that cannot be read is left out, and the log says so.
         """
         check_prefix(prefix, after)
-        return self._read_ahead(self._named(prefix, after and keys.record(after)))
+        return self._of(self._named(prefix, after and keys.record(after)))
+
+    def _of(self, ids: Iterable[str]) -> Iterator[Record]:
+        for image_id, result in _ahead(ids, self._begin):
+            what_is = result()
+            if isinstance(what_is, BadRecord):
+                logger.warning("the record of %r cannot be read; verify says what can be done", image_id)
+            elif isinstance(what_is, Record) and what_is.image_id == image_id:
+                yield self._records.with_url(what_is)
 
     def _named(self, prefix: str, after: str) -> Iterator[str]:
         for one in self._store.walk(prefix, after):
@@ -103,28 +119,21 @@ class Listing:
             if key is not None and one.key == keys.record(key.image_id):
                 yield key.image_id
 
-    def _read_ahead(self, ids: Iterable[str]) -> Iterator[Record]:
-        """Some are read at the same time, and all of them come in their order."""
-        window: deque[tuple[str, Callable[[], bytes]]] = deque()
-        for image_id in ids:
-            window.append((image_id, self._store.begin_get(keys.record(image_id), RECORD_LIMIT)))
-            if len(window) == _AHEAD:
-                yield from self._read(*window.popleft())
-        while window:
-            yield from self._read(*window.popleft())
+    def _begin(self, image_id: str) -> Callable[[], WhatIs]:
+        """:meth:`~lazycrop.library.records.Records.whoever_is` in two steps, the first of which does not wait."""
+        read = self._store.begin_get(keys.record(image_id), RECORD_LIMIT)
 
-    def _read(self, image_id: str, result: Callable[[], bytes]) -> Iterator[Record]:
-        try:
-            found: Record | Tombstone | Pointer | None = records.read(result())
-            if isinstance(found, Pointer):  # to a record that is elsewhere
-                found = self._records.what_is(image_id)
-        except MissingObject:  # purged since it was listed
-            return
-        except BadRecord:
-            logger.warning("the record of %r cannot be read; verify says what can be done", image_id)
-            return
-        if isinstance(found, Record) and found.image_id == image_id:
-            yield self._records.with_url(found)
+        def result() -> WhatIs:
+            try:
+                found = records.read(read())
+                # That of a private image is elsewhere.
+                return self._records.whoever_is(image_id) if isinstance(found, Pointer) else found
+            except MissingObject:
+                return None
+            except BadRecord as error:
+                return error
+
+        return result
 
     def exists(self, image_id: str) -> bool:
         """Is there an image of this id in the store, at this moment?"""
@@ -164,6 +173,11 @@ class Listing:
                     found.objects.append((key, one))
         return found
 
+    def lying_and_said(self, prefix: str = "", after: str = "") -> Iterator[tuple[Lying, WhatIs]]:
+        """:meth:`all_lying`, each with what the image is said to be."""
+        for lying, result in _ahead(self.all_lying(prefix, after), lambda lying: self._begin(lying.image_id)):
+            yield lying, result()
+
     def all_lying(self, prefix: str = "", after: str = "") -> Iterator[Lying]:
         """What lies of each image whose id begins with ``prefix``; images below one come before it.
 
@@ -194,6 +208,16 @@ class Listing:
     def _whole(self, lying: Lying, after: str) -> Lying:
         """Of an image above the one that was done last, a part came before it."""
         return self.lying(lying.image_id, lying.private) if after.startswith(lying.folder) else lying
+
+
+def _ahead(items: Iterable[T], begin: Callable[[T], R]) -> Iterator[tuple[T, R]]:
+    """Each item with what was begun for it, some items before it is wanted."""
+    window: deque[tuple[T, R]] = deque()
+    for item in items:
+        window.append((item, begin(item)))
+        if len(window) == _AHEAD:
+            yield window.popleft()
+    yield from window
 
 
 def check_prefix(prefix: str, after: str) -> None:

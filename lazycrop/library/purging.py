@@ -166,3 +166,20 @@ class Purging:
         except StoreUnavailable:
             said = {"event": "left", "keys": keys}
             logger.warning("some of the objects %r are left; nothing refers to them", keys, extra=said)
+
+    def tidy(self, image_id: str) -> None:
+        """Delete what killed stores, purges and jobs have left of an image, once it is certain that they are dead."""
+        with self.changing(image_id), self._claims.next(image_id) as claim:
+            left = self._claims.wait(claim)
+            self.sweep(image_id, claim, left)
+            what_is = self._contents.what_is(image_id)
+            if isinstance(what_is, Record):
+                for number in claim.found - left.late - {what_is.version}:
+                    if self._is_lost(image_id, number):
+                        self.delete_versions(image_id, [number])
+
+    def _is_lost(self, image_id: str, version: int) -> bool:
+        """Is there something of a version, and not what makes it one: its record, or the origin of the first?"""
+        if version > 1:
+            return self._records.read_now(image_id, version) is None
+        return not any(self._origins.exists(image_id, 1, private) for private in (False, True))

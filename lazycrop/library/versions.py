@@ -62,7 +62,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 
-from lazycrop.errors import StoreUnavailable, UnknownImage
+from lazycrop.errors import BadRequest, StoreUnavailable, UnknownImage
 from lazycrop.events import Replaced, Stored
 from lazycrop.library.claims import Claim, Claims, Left
 from lazycrop.library.common import Common
@@ -107,6 +107,7 @@ class Versions:
         self._claims = Claims(common.store, self._contents, common.changes)
         self._purging = Purging(common, self._contents, self._claims, self._current, config)
         self.purge = self._purging.purge
+        self.tidy = self._purging.tidy
         self.changing = self._purging.changing
 
     def store(
@@ -164,16 +165,19 @@ class Versions:
             self._purging.delete_versions(image_id, claim.found - left.late)
         return self._told(record)
 
-    def change(self, image_id: str, change: Callable[[Record], Record]) -> Record:
+    def change(self, image_id: str, change: Callable[[Record], Record], to: str) -> Record:
         """Store the same picture again under keys of its own, as ``change`` makes its record of the former one.
 
-        Its objects are copied within the store, where that can do so. Raises UnknownImage.
+        Its objects are copied within the store, where that can do so. ``to``: the id that it has then, its own or that
+        of no image yet. Raises UnknownImage, and BadRequest.
         """
-        with self.changing(image_id), self._claims.next(image_id) as claim:
+        with self.changing(to), self._claims.next(to) as claim:
             left = self._claims.wait(claim)  # What is copied has to be what the image is until the copy is there.
             former = self._records.read_now(image_id)
             if former is None:
                 raise UnknownImage(f"There is no image {image_id!r}.")
+            if to != image_id and self._records.read_now(to) is not None:
+                raise BadRequest(f"There is an image {to!r} already; purge it, or choose another id.")
             changed = change(former)
             if changed == former:
                 return self._records.with_url(former)
@@ -181,7 +185,7 @@ class Versions:
             try:
                 copy(self._store, former, record)
             except BaseException:
-                self._purging.delete(self._contents.objects(image_id, claim.number))
+                self._purging.delete(self._contents.objects(to, claim.number))
                 raise
             self._land(record, claim, left)
         return self._told(record)

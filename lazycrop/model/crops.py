@@ -33,8 +33,8 @@ def shape_of(size: Size) -> tuple[int, int]:
     width, height = size.width, size.height
     if not width or not height or size.fit not in ("inside", "cover") or size.gravity is not None:
         raise BadRequest(
-            f"The size {str(size)!r} is of no shape that can be cropped; give a width and a height, or a preset that is "
-            "cover and has no gravity of its own."
+            f"The size {str(size)!r} is of no shape that can be cropped; give a width and a height, or a preset that "
+            "is cover and has no gravity of its own."
         )
     common = gcd(width, height)
     return width // common, height // common

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lazycrop.errors import BadRequest
+from lazycrop.errors import BadRequest, BadSize
 from lazycrop.model import keys
 from lazycrop.model.keys import AUTO as AUTO
 from lazycrop.model.keys import CONTENT_TYPES as CONTENT_TYPES
-from lazycrop.model.keys import check_image_id
+from lazycrop.model.keys import Key, check_image_id
 from lazycrop.model.sizes import Size
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -80,3 +81,13 @@ class Derivative:
             }:
                 return cls(image_id, Size.parse(size) if size is not None else None, format, version)
         raise BadRequest(f"The message {str(message)[:200]!r} names no derivative.")
+
+    @classmethod
+    def of_key(cls, key: Key) -> Derivative | None:
+        """The derivative whose object has this key; None for another object, and for what is no size of ours."""
+        size, _, format = key.name.rpartition(".")
+        if key.kind != "size" or format not in CONTENT_TYPES:
+            return None
+        with suppress(BadSize):
+            return cls(key.image_id, Size.parse(size), format, key.version)
+        return None

@@ -40,11 +40,11 @@ class Record:
     ``stored_at``: when, in ISO 8601, UTC. ``source``: from where, without query and credentials.
     ``frames``: more than 1 for an animation. ``transparent``: some pixel may be.
     ``placeholder``: a data URI, None when not made. ``colour``: the dominant colour, ``rrggbb``.
-    ``focal``: where the subject is, per cent of width and height. ``crops``: the parts that are shown instead of what is
-    around it, by sizes of some shapes. ``recipe``: the fingerprint of the settings by which
-    sizes were made when it was stored. ``private``: only who has a signed URL gets anything of it. ``made_from``:
-    SHA-256 of the file that all of it was made from, hex. ``validator``: of an adopted image, what its source said of
-    that file; ``at_source``: and its origin is there still, not in the store. ``url``: of the origin; not stored.
+    ``focal``: where the subject is, per cent of width and height. ``crops``: of sizes of some shapes, the part of the
+    image that they show. ``recipe``: the fingerprint of the settings by which sizes were made when it was stored.
+    ``private``: only who has a signed URL gets anything of it. ``made_from``: SHA-256 of the file that all of it was
+    made from, hex. ``validator``: of an adopted image, what its source said of that file; ``at_source``: and its origin
+    is there still, not in the store. ``url``: of the origin; not stored.
     """
 
     image_id: str

@@ -69,8 +69,7 @@ def render(
         box = _zoomed(crop_box(size, width, height, focal, part), picture.width / width, picture.height / height)
         pixels = picture.pixels(inner, box, frames)
     if outer != inner:
-        x, y = _gravity(size, None)
-        at = (int(_start(outer[0], inner[0], x) + 0.5), int(_start(outer[1], inner[1], y) + 0.5))
+        at = place_of(size, inner, outer)
         background = size.background or (None if format in TRANSPARENT_FORMATS else recipe.background)
         pixels = pixels.map(lambda image: padded(image, outer, at, background))
     with measure("encode"):
@@ -113,6 +112,12 @@ def crop_box(size: Size, width: int, height: int, focal: tuple[int, int] | None,
     x, y = _gravity(size, focal)
     left, top = _start(width, wide, x), _start(height, high, y)
     return (left, top, left + wide, top + high)
+
+
+def place_of(size: Size, inner: tuple[int, int], outer: tuple[int, int]) -> tuple[int, int]:
+    """Where in its padding a picture is: left and top, in pixels."""
+    x, y = _gravity(size, None)
+    return int(_start(outer[0], inner[0], x) + 0.5), int(_start(outer[1], inner[1], y) + 0.5)
 
 
 def _gravity(size: Size, focal: tuple[int, int] | None) -> tuple[int, int]:
