@@ -145,9 +145,9 @@ class Events:
         return kind in self._calls
 
     def on_all(self, call: Callable[[Any], object]) -> None:
-        """The same for every event there is."""
-        for name in KINDS:
-            self.on(name, call)
+        """The same for each event that changes what is stored, or should have: none that comes with each request."""
+        for kind in (Stored, Replaced, Rendered, Purged, Failed):
+            self.on(kind.__name__.lower(), call)
 
     def tell(self, event: Event) -> None:
         """Tell all who listen for it. Raises nothing."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -32,6 +32,8 @@ from lazycrop.sources import given
 
 if TYPE_CHECKING:
     from lazycrop.keywords import Settings
+
+_Derivatives = list[Derivative]  # Within the class that word is a verb.
 
 
 class LazyCrop:
@@ -200,7 +202,7 @@ class LazyCrop:
         ``after``: the id of the last one that is known. Blocks at each; raises :class:`~lazycrop.errors.BadRequest`,
         :class:`~lazycrop.errors.StoreUnavailable`.
         """
-        return self._listing.records(prefix, after and self.read_id(after))
+        return self._listing.records(prefix, "" if after == "" else self.read_id(after))
 
     def exists(self, image_id: ImageId) -> bool:
         """Is there such an image in the store, at this moment? Blocks. Raises StoreUnavailable."""
@@ -251,9 +253,7 @@ class LazyCrop:
         finally:
             self._service.forget()
 
-    def warm(
-        self, image_id: ImageId, sizes: Iterable[Asks], formats: Iterable[str] | None = None
-    ) -> Sequence[Derivative]:
+    def warm(self, image_id: ImageId, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> _Derivatives:
         """Have sizes of an image made and stored before anybody asks; return them.
 
         ``formats``: the ``format`` of the settings when not given. Raises :class:`~lazycrop.errors.UnknownImage`, and

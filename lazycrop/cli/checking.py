@@ -17,6 +17,7 @@ from lazycrop.caches.layered import ping
 from lazycrop.caches.memcached import Memcached
 from lazycrop.cli.options import Settings, command
 from lazycrop.errors import LazyCropError
+from lazycrop.events import loaded
 from lazycrop.images import LazyCrop
 from lazycrop.model.keys import PRIVATE
 from lazycrop.queues.contract import EMBEDDED, INLINE
@@ -56,6 +57,9 @@ def check(settings: Settings) -> None:
         lambda: images.jobs.queue.ping(),
         "Start it, or correct 'broker'; until then pictures are answered, and not stored.",
     )
+    named = images.config.events
+    if isinstance(named, str):
+        checklist.check(f"events {named} is there", partial(loaded, *named.split(":")), "Correct 'events'.")
     for warning in [*_warnings(images), *_dead(images)]:
         click.echo(f"! {warning}")
     images.close()

@@ -10,12 +10,13 @@ import click
 
 from lazycrop.cli.bulk import NO_IMAGE, Item, Outcome, changes, each, jobs_option, outcome, shown
 from lazycrop.cli.options import Settings, command
+from lazycrop.cli.output import Output, ask, count_of, output_options, yes_option
 from lazycrop.errors import LazyCropError, UnknownImage
 from lazycrop.images import LazyCrop
 from lazycrop.model import keys
 from lazycrop.model.derivatives import Derivative
 from lazycrop.queues.contract import EMBEDDED, INLINE
-from lazycrop.stores.contract import Store
+from lazycrop.stores.contract import Store, checked_url
 
 
 def _each(sizes: Sequence[str], do: Callable[[str], None], done: str) -> None:
@@ -36,12 +37,14 @@ def _each(sizes: Sequence[str], do: Callable[[str], None], done: str) -> None:
 @click.argument("image_id")
 @click.argument("size")
 @click.option("--expires", type=click.IntRange(1), metavar="SECONDS", help="Refuse it after so long; needs a 'secret'.")
-def url(settings: Settings, image_id: str, size: str, expires: int | None) -> None:
+@click.option("--absolute", metavar="SITE", help="With the site before it, such as https://www.example.com.")
+def url(settings: Settings, image_id: str, size: str, expires: int | None, absolute: str | None) -> None:
     """Print the URL of an image in a size.
 
     SIZE is written like 200x100 or 400x300-cover, or is the name of a preset.
     """
-    click.echo(LazyCrop(**settings).url(image_id, size, expires=expires))
+    site = (checked_url("--absolute", absolute) or "").rstrip("/")
+    click.echo(site + LazyCrop(**settings).url(image_id, size, expires=expires))
 
 
 @command(shows=("format",))
@@ -121,6 +124,13 @@ def _warmed(image_id: str, warm_one: Callable[[str], str]) -> list[Outcome]:
 @command(shows=("store",))
 @click.argument("image_id")
 @click.option("--version", type=click.IntRange(1), metavar="N", help="Delete this former version alone.")
-def purge(settings: Settings, image_id: str, version: int | None) -> None:
+@yes_option
+@output_options
+def purge(settings: Settings, image_id: str, version: int | None, yes: bool, as_json: bool, quiet: bool) -> None:
     """Delete all of an image: its origin and every size."""
-    click.echo(f"{LazyCrop(**settings).purge(image_id, version)} objects deleted.")
+    images = LazyCrop(**settings)
+    image_id = images.read_id(image_id)
+    ask(f"Delete {f'version {version}' if version else 'all'} of {shown(image_id)}?", yes)
+    objects = images.purge(image_id, version)
+    content = {"image_id": image_id, "version": version, "objects": objects}
+    Output(as_json, quiet).item(content, f"{count_of(objects, 'object')} deleted.")

@@ -13,11 +13,13 @@ from lazycrop import __version__, logs
 from lazycrop.cli.adopting import adopt
 from lazycrop.cli.checking import check
 from lazycrop.cli.images import purge, url, warm
+from lazycrop.cli.listing import info, list_, usage
 from lazycrop.cli.logs import OneLine
 from lazycrop.cli.options import LOG_JSON
 from lazycrop.cli.queue import queue
 from lazycrop.cli.serving import demo, serve
 from lazycrop.cli.storing import store
+from lazycrop.cli.upkeep import cleanup, verify
 from lazycrop.cli.working import worker
 from lazycrop.errors import LazyCropError
 
@@ -54,5 +56,6 @@ def commands(context: click.Context, log_json: bool) -> None:
     logging.basicConfig(handlers=[handler])
 
 
-for command in (store, adopt, url, warm, purge, serve, demo, worker, check, queue):
+_OF_IMAGES = (store, adopt, url, warm, purge, list_, info, usage, cleanup, verify)
+for command in (*_OF_IMAGES, serve, demo, worker, check, queue):
     commands.add_command(command)

@@ -188,14 +188,15 @@ class Listing:
         if prefix and after and not after.startswith(PRIVATE):
             places = [prefix]
         for place in places:
-            begin = after + _LAST if after.startswith(place) else ""
-            yield from self._grouped(self._store.walk(place, begin), after)
+            begin = after + _LAST if after and after.startswith(place) else ""
+            yield from self._grouped(self._store.walk(place, begin), after if begin else "", prefix)
 
-    def _grouped(self, objects: Iterable[Listed], after: str) -> Iterator[Lying]:
-        begun: list[Lying] = []  # Of whom more may come, each below the one before it.
+    def _grouped(self, objects: Iterable[Listed], after: str, prefix: str) -> Iterator[Lying]:
+        # Of whom more may come, each below the one before it.
+        begun = [above for above in _above(after) if above.image_id.startswith(prefix)]
         for one in objects:
             while begun and not one.key.startswith(begun[-1].folder):
-                yield self._whole(begun.pop(), after)
+                yield from self._whole(begun.pop(), after)
             key = Key.parse(one.key)
             if key is None:
                 continue
@@ -203,11 +204,14 @@ class Listing:
                 begun.append(Lying(key.image_id, key.private))
             begun[-1].objects.append((key, one))
         for lying in reversed(begun):
-            yield self._whole(lying, after)
+            yield from self._whole(lying, after)
 
-    def _whole(self, lying: Lying, after: str) -> Lying:
-        """Of an image above the one that was done last, a part came before it."""
-        return self.lying(lying.image_id, lying.private) if after.startswith(lying.folder) else lying
+    def _whole(self, lying: Lying, after: str) -> Iterator[Lying]:
+        """Of an image above the one that was done last, a part came before it, or all."""
+        if after.startswith(lying.folder):
+            lying = self.lying(lying.image_id, lying.private)
+        if lying.objects:
+            yield lying
 
 
 def _ahead(items: Iterable[T], begin: Callable[[T], R]) -> Iterator[tuple[T, R]]:
@@ -218,6 +222,12 @@ def _ahead(items: Iterable[T], begin: Callable[[T], R]) -> Iterator[tuple[T, R]]
         if len(window) == _AHEAD:
             yield window.popleft()
     yield from window
+
+
+def _above(folder: str) -> Iterator[Lying]:
+    """The images that may be there above the one in a folder, the highest first."""
+    names = folder.removeprefix(PRIVATE).split("/")[:-1]
+    return (Lying("/".join(names[:count]), folder.startswith(PRIVATE)) for count in range(1, len(names)))
 
 
 def check_prefix(prefix: str, after: str) -> None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from conftest import Base
 
 COMMAND = [sys.executable, "-m", "lazycrop"]
-COMMANDS = ["store", "adopt", "url", "warm", "purge", "serve", "worker", "check", "demo", "queue"]
+COMMANDS = ["store", "adopt", "url", "warm", "purge", "list", "info", "usage", "cleanup", "verify"]
+COMMANDS += ["serve", "worker", "check", "demo", "queue"]
 
 
 def lazycrop(
@@ -76,7 +77,7 @@ def test_an_image_is_stored_warmed_and_purged(tmp_path: Path) -> None:
     with Image.open(tmp_path / "images/cat/200x100-cover.webp") as warmed:
         assert warmed.size == (200, 100)
     assert "x90.webp" in names(tmp_path / "images/cat")
-    succeeds(tmp_path, "purge", "cat")
+    succeeds(tmp_path, "purge", "cat", "--yes")
     assert names(tmp_path / "images/cat") == {"image.json"}  # which says the number of its last version
 
 
@@ -236,10 +237,10 @@ def test_an_image_is_stored_with_its_focal_point(tmp_path: Path) -> None:
 def test_a_former_version_is_purged_alone(tmp_path: Path) -> None:
     for name in ("Fossa", "Wine"):
         succeeds(tmp_path, "store", "cat", photo(name))
-    succeeds(tmp_path, "purge", "cat", "--version", "1")
+    succeeds(tmp_path, "purge", "cat", "--version", "1", "--yes")
     assert not list((tmp_path / "images/cat").glob("origin.*"))
     assert list((tmp_path / "images/cat/v2").glob("origin.*"))
-    assert "current one" in lazycrop(tmp_path, "purge", "cat", "--version", "2").stderr
+    assert "current one" in lazycrop(tmp_path, "purge", "cat", "--version", "2", "--yes").stderr
 
 
 def test_files_of_other_kinds_are_left_out_of_a_folder(tmp_path: Path) -> None:
