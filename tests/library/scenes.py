@@ -31,6 +31,9 @@ PLAYS = [
     *["adopt, adopt", "change adopt, adopt", "adopt, store", "request job, purge, adopt", "touch adopt, purge"],
     *["change job, request job job", "touch adopt, adopt", "change adopt, touch adopt, request"],
     *["adopt request, job, purge adopt", "adopt store, adopt"],
+    *["focal, store", "focal, purge", "focal, focal", "focal, set_private", "focal, job, store", "focal, mezzanines"],
+    *["focal request, purge store", "purge_version, focal", "adopt, focal", "tidy, store", "tidy, store, purge"],
+    *["tidy, focal", "tidy, job, purge", "tidy, mezzanines, purge_version"],
     *["adopt, set_private", "remove adopt, request job job", "touch adopt, change adopt, store", "adopt, mezzanines"],
 ]
 OF_FILES = {"adopt", "change", "touch", "remove"}

@@ -74,6 +74,7 @@ class Schedule:
     broken: list[str] = field(default_factory=list)
     adopted: dict[tuple[str, bool], int] = field(default_factory=dict)
     colours: int = 0
+    edits: int = 0
     step: int = 0
 
     def process(self, fault: Trouble = lambda name, key: "") -> LazyCrop:
@@ -123,7 +124,8 @@ class Schedule:
         if isinstance(said, Record) and not self.forgets:
             colour, number = colours()[said.made_from], said.version
             assert self.shown.setdefault(number, colour) == colour, f"{number} is of two pictures"
-            if said.is_adopted and not self.purges and self.trouble not in ("late", "expired", "ages"):
+            is_late = self.trouble in ("late", "expired", "ages")
+            if said.is_adopted and not self.edits and not self.purges and not is_late:
                 first = self.adopted.setdefault((said.made_from, said.private), number)
                 assert first == number, f"one file is {first} and {number}"
 
@@ -185,6 +187,16 @@ class Schedule:
 
     def _set_private(self, images: LazyCrop) -> None:
         self.hidden.append(images.set_private("cat", True))
+
+    def _focal(self, images: LazyCrop) -> None:
+        """Say another focal point each time: a version of the same picture."""
+        self.edits += 1
+        begun = self.step
+        self.acknowledge(images.set_focal("cat", (self.edits, self.edits)), begun)
+        self.stored.pop()  # It is no picture of its own: what somebody stored meanwhile counts.
+
+    def _tidy(self, images: LazyCrop) -> None:
+        images._versions.tidy("cat")
 
     def _purge(self, images: LazyCrop, forget: bool = False) -> None:
         entry = len(self.purges)

@@ -48,6 +48,30 @@ FENCES = {
         "left = self._claims.wait(replace(claim, earlier=frozenset()))  #",
         Scene("store", "*store, set_private", "put current"),
     ),
+    "what is edited is what is current until it is": (
+        "versions",
+        "            self._claims.wait(claim)  # What",
+        "            #",
+        Scene("store", "*store, focal", "put current"),
+    ),
+    "a copy that failed is undone": (
+        "versions",
+        "                self._purging.delete(self._contents.objects(to, claim.number))\n",
+        "",
+        Scene("store", "focal, request", trouble="put origin lost"),
+    ),
+    "what is tidied up is not what is late": (
+        "purging",
+        "claim.found - left.late - {what_is.version}",
+        "claim.found - {what_is.version}",
+        Scene("store", "*store, tidy", "put own", "late"),
+    ),
+    "what is tidied up is no version": (
+        "purging",
+        "                    if self._is_lost(image_id, number):\n",
+        "                    if True:\n",
+        Scene("store store", "tidy, request", trouble="none"),
+    ),
     "mezzanines wait for who came before": (
         "versions",
         "            self._claims.wait(claim)\n            latest",
