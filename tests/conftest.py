@@ -57,7 +57,7 @@ SLOW = (
     *("test_life.py", "test_cli.py", "test_playground.py", "test_corpus.py", "test_pages.py", "test_behaviour.py"),
     *("test_typing.py", "test_examples.py", "test_bombs.py", "test_packaging.py", "test_quality.py"),
     *("test_adapters.py", "test_servers.py", "test_interleavings.py", "test_fences.py", "test_bulk.py"),
-    *("test_following.py", "test_many_files.py", "test_mutants.py", "test_faults.py"),
+    *("test_following.py", "test_many_files.py", "test_upkeep.py", "test_mutants.py", "test_faults.py"),
     # Servers of their own that are slow, broken or gone, and clocks that have to pass.
     *("test_download.py", "test_site_source.py", "test_s3_servers.py", "test_memcached.py", "test_quiet.py"),
     *("test_waits.py", "test_free_threads.py", "test_sources_end_to_end.py", "test_images_given.py", "test_auto.py"),

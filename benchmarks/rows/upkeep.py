@@ -1,7 +1,8 @@
 """Upkeep: list, usage, cleanup --dry-run and verify of many images: seconds for a thousand, and peak memory.
 
 ``python -m benchmarks.rows.upkeep 100000`` in a folder; ``… 10000 s3`` in SeaweedFS; then the commands, if not all of
-them. Each is a process of its own. All images are copies of one small photograph (its objects are links), with a record of its own each.
+them. Each is a process of its own. All images are copies of one small photograph (its objects are links), with a record
+of its own each.
 """
 
 from __future__ import annotations

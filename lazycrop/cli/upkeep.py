@@ -22,7 +22,12 @@ from lazycrop.images import LazyCrop
 from lazycrop.library.cleaning import LEFTOVERS, SIZES, UNASKED, VERSIONS, Removed
 from lazycrop.library.verifying import Damage, Verified
 
-_WORDS = {VERSIONS: "former version", SIZES: "size off the list", UNASKED: "size not asked for", LEFTOVERS: "leftover"}
+_WORDS = {
+    VERSIONS: ("object of a former version", "objects of former versions"),
+    SIZES: ("size off the list", "sizes off the list"),
+    UNASKED: ("size not asked for", "sizes not asked for"),
+    LEFTOVERS: ("leftover", "leftovers"),
+}
 _KEPT = 1.0  # seconds after which is written down how far it is
 
 
@@ -75,7 +80,7 @@ def cleanup(
     with _summed(total.clear, lambda: f"{total.text()} {'would be' if dry_run else 'were'} deleted.", output):
         for one in removed(dry=dry_run):
             total.add(one)
-            output.item(asdict(one), f"{_WORDS[one.reason]}\t{shown(one.key)}\t{one.length}")
+            output.item(asdict(one), f"{_WORDS[one.reason][0]}\t{shown(one.key)}\t{one.length}")
 
 
 class _Sum:
@@ -93,7 +98,7 @@ class _Sum:
         self._progress.show(self.text())
 
     def text(self) -> str:
-        kinds = ", ".join(count_of(number, _WORDS[reason]) for reason, number in self.objects.items())
+        kinds = ", ".join(f"{number:,} {_WORDS[reason][number > 1]}" for reason, number in self.objects.items())
         of = f" ({kinds})" if kinds else ""
         return f"{count_of(self.objects.total(), 'object')}{of}, {size_of(self._length)},"
 

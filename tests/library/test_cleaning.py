@@ -210,8 +210,7 @@ def test_what_was_stopped_is_gone_on_with() -> None:
     store.left = 3
     removed: list[Removed] = []
     with pytest.raises(StoreUnavailable):
-        for one in images.cleaning.clean():
-            removed.append(one)
+        removed.extend(images.cleaning.clean())
     store.left = 1000
     removed += images.cleaning.clean()
     assert keys(removed) == {f"{name}/{size}.jpg" for name in "abc" for size in ("10x", "5x")}

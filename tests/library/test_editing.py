@@ -135,7 +135,7 @@ def test_of_a_part_of_other_proportions_the_middle_is_shown() -> None:
 def test_a_crop_that_is_none_is_a_sentence(part: Any) -> None:
     images = open_images()
     images.store_origin("cat", four())
-    with pytest.raises(BadRequest, match="The crop .* is malformed"):
+    with pytest.raises(BadRequest, match=r"The crop .* is malformed"):
         images.set_crop("cat", "card", part)
 
 
