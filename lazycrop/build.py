@@ -53,6 +53,7 @@ class Parts:
     store: Guarded
     sources: Sources
     state: State
+    changes: Changes
     records: Records
     origins: Origins
     renders: Renders
@@ -107,6 +108,7 @@ def build(config: Config) -> Parts:
         access=access,
         store=store,
         state=state,
+        changes=changes,
         records=records,
         origins=origins,
         renders=renders,

@@ -186,9 +186,9 @@ def open_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(versions, "lacks_mezzanines", lambda record, ingest: not record.mezzanines)
     sizes, size = {}, Renders.size
 
-    def size_once(self: Renders, derivative: object, record: object, data: bytes, wait: float) -> bytes:
+    def size_once(self: Renders, derivative: object, record: object, data: bytes, *rest: object) -> bytes:
         if data not in sizes:
-            sizes[data] = size(self, derivative, record, data, wait)  # type: ignore[arg-type]
+            sizes[data] = size(self, derivative, record, data, *rest)  # type: ignore[arg-type]
         return sizes[data]
 
     monkeypatch.setattr(Renders, "size", size_once)

@@ -74,6 +74,7 @@ def test_origins_may_lie_in_a_dictionary() -> None:
     common = Common(
         parts.store,
         parts.state,
+        parts.changes,
         parts.records,
         Dictionary(parts.store, parts.sources, config),
         parts.renders,
