@@ -39,8 +39,8 @@ class Mending:
         self._store, self._state, self._records = common.store, common.state, common.records
         self._origins, self._renders = common.origins, common.renders
         self._contents = Contents(common.store, common.records)
-        self._claims = Claims(common.store, self._contents)
-        self._current = Current(common.store, common.records, self._contents)
+        self._claims = Claims(common.store, self._contents, common.changes)
+        self._current = Current(common.store, common.records, self._contents, common.changes)
         self._versions, self._storing = versions, storing
         self._config = config
 
@@ -105,7 +105,7 @@ class Mending:
             record = self._record(image_id, None) or self._latest(image_id)
             if record is not None:
                 self._current.put_own(record)
-                self._current.settle(record)
+                self._current.settle(record, claim)
                 self._state.forget(image_id)
                 self._state.forget(image_id, record.version)
         return record
