@@ -115,6 +115,25 @@ class Dead(Event):
     actor: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Gone(Event):
+    """A size was deleted (``key``), or all that there was of a version; of the image, another version may be there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Event):
+    """A size was asked for and may be, ``count`` times. Told only where somebody listens: it is every request."""
+
+    size: str = ""
+    format: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Asked):
+    """A size was asked for that policy does not list. The image may be none."""
+
+
 _ALL = (Stored, Replaced, Rendered, Purged, Failed, Answered, Rendering, Queued, Worked, Dead)
 
 KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in _ALL}
@@ -137,7 +156,10 @@ class Events:
             raise ConfigurationError(
                 f"There is no event {name!r}; did you mean {near!r}? There are {', '.join(KINDS)}."
             )
-        kind = KINDS[name]
+        self.listen(KINDS[name], call)
+
+    def listen(self, kind: type[Event], call: Callable[[Any], object]) -> None:
+        """The same by the event's class, for those of this package: some are for them alone."""
         self._calls[kind] = (*self._calls.get(kind, ()), call)
 
     def heard(self, kind: type[Event]) -> bool:

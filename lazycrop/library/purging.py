@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from lazycrop.errors import BadRequest, StoreUnavailable
-from lazycrop.events import Purged
+from lazycrop.events import Gone, Purged
 from lazycrop.library.claims import Claim, Claims, Left
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
@@ -152,6 +152,8 @@ class Purging:
             self._state.remember_missing(image_id, number)
         found = self._contents.objects(image_id, *numbers)
         self._store.delete_many(found)
+        for number in numbers:
+            self._events.tell(Gone(image_id, number))
         return len(found)
 
     def delete_if_public(self, image_id: str, version: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from lazycrop.access.policy import Policy
 from lazycrop.concurrency.timing import measure
 from lazycrop.errors import BadRequest
-from lazycrop.events import Stored
+from lazycrop.events import Gone, Stored
 from lazycrop.library.adopting import Adopting
 from lazycrop.library.common import Common
 from lazycrop.library.jobs import SINCE
@@ -63,6 +63,7 @@ class Storing:
         if now is None or now.tag != record.tag:
             self._store.delete(record.key_of(derivative))
             self._state.unmark(derivative)
+            self._events.tell(Gone(record.image_id, record.version, derivative.key))
         else:
             self._state.mark_stored(derivative, record.tag, recipe)
 
@@ -110,6 +111,7 @@ class Storing:
             if not self._origins.exists(derivative.image_id, version, private):
                 size, format = derivative.size, derivative.format
                 self._store.delete(keys.derivative(derivative.image_id, version, size, format, private))
+                self._events.tell(Gone(derivative.image_id, version, derivative.key))
 
     def _rendered(self, derivative: Derivative, record: Record, stage: Stage) -> bytes:
         with measure("fetch"):
