@@ -13,7 +13,7 @@ from typing import BinaryIO
 from lazycrop.access.policy import Snapped
 from lazycrop.build import Parts
 from lazycrop.concurrency.deadlines import deadline
-from lazycrop.concurrency.timing import Tracing, measure, recorded
+from lazycrop.concurrency.timing import measure
 from lazycrop.concurrency.waits import Room
 from lazycrop.errors import (
     Forbidden,
@@ -27,12 +27,11 @@ from lazycrop.errors import (
     StoreUnavailable,
     UnknownImage,
 )
-from lazycrop.events import Answered
-from lazycrop.http import answers
+from lazycrop.http import answers, watched
 from lazycrop.http.answers import Answer, Freshness, Outcome
 from lazycrop.http.negotiation import is_unchanged, named_formats
 from lazycrop.http.requests import Request
-from lazycrop.http.shortcuts import Counting, Shortcut, Shortcuts
+from lazycrop.http.shortcuts import Shortcut
 from lazycrop.library.records import Found
 from lazycrop.model import urls
 from lazycrop.model.derivatives import AUTO, Derivative
@@ -75,13 +74,8 @@ class Service:
         self._maker = parts.maker
         self._fallback = parts.fallback
         self._room = Room(config.waiting_requests)
-        self._events = parts.events
-        self._shortcuts = Shortcuts(config.shortcuts)
-        if self._events.heard(Answered):
-            self._shortcuts = counting = Counting(config.shortcuts)
-            self._events.tally = lambda: counting.read(config.answers.redirect_status)
-        self._tracing = parts.tracing
-        self._around = self._tracing.span if self._tracing is not None else None
+        self._events, self._tracing = parts.events, parts.tracing
+        self._shortcuts = watched.open_shortcuts(config.shortcuts, parts.events, config.answers.redirect_status)
         self.remembered, self.at_hand = self._shortcuts.redirect, self._shortcuts.at_hand
         self.forget = self._shortcuts.forget
 
@@ -101,18 +95,11 @@ class Service:
             if shortcut is not None and (ready := self._by_shortcut(shortcut)) is not None:
                 self._shortcuts.taken(shortcut)
                 return ready
-            with recorded(self._around) as seconds:
-                if self._tracing is None:
-                    answer = self._answer_or_error(request)
-                else:
-                    answer = self._traced(request, self._tracing)
+            answer, seconds = watched.timed(request, self._answer_or_error, self._tracing)
         if request.is_plain:
             self._shortcuts.keep(shortcuts, url, answer)
         answer.explain(seconds)
-        if self._events.heard(Answered):
-            outcome, took = answer.outcome, time.perf_counter() - started
-            told = Answered("", None, outcome.key, answer.status, outcome.status, seconds=took, stages=seconds)
-            self._events.tell(told)
+        watched.tell(self._events, answer, started, seconds)
         return answer.without_body() if request.method == "HEAD" else answer
 
     def _answer(self, request: Request) -> Answer:
@@ -304,13 +291,6 @@ class Service:
             self._fallback.forget()
             return None
         return answers.instead(answer, self._config.answers)
-
-    def _traced(self, request: Request, tracing: Tracing) -> Answer:
-        with tracing.span("request") as note:
-            answer = self._answer_or_error(request)
-            said = {"http.response.status_code": answer.status, "lazycrop.outcome": answer.outcome.status}
-            note({"http.request.method": request.method, **said})
-        return answer
 
     def _answer_or_error(self, request: Request) -> Answer:
         try:

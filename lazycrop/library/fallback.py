@@ -34,7 +34,8 @@ class Fallback:
             try:
                 self._stored = self._store(Path(self._named))
             except LazyCropError as error:
-                logger.error("the fallback image %r cannot be stored: %s", self._named, error)
+                extra = {"event": "fallback-failed", "code": error.code}
+                logger.error("the fallback image %r cannot be stored: %s", self._named, error, extra=extra)
         return self._stored
 
     def forget(self) -> None:

@@ -49,5 +49,6 @@ def _tried(shrink: Callable[[], bytes]) -> bytes | None:
     try:
         return shrink()
     except Exception:
-        logger.warning("a picture could not be shrunk; it is stored as Pillow writes it", exc_info=True)
+        said = "a picture could not be shrunk; it is stored as Pillow writes it"
+        logger.warning(said, exc_info=True, extra={"event": "not-shrunk"})
         return None

@@ -204,7 +204,8 @@ class S3Store:
                 except Exception as error:
                     if status_of(error) not in _REFUSALS:
                         raise
-                    logger.info("The bucket %s deletes one object at a time: %s", self.bucket, error)
+                    said = "The bucket %s deletes one object at a time: %s"
+                    logger.info(said, self.bucket, error, extra={"event": "deletes-one-by-one"})
                     self.deletes_many = False
         return self.deletes_many
 
