@@ -64,7 +64,7 @@ PYRAMID = ["pyramid>=2.0.2"]  # CVE-2023-40587
 WHEEZY = ["wheezy.web>=3.2"]
 BOTTLE = ["bottle>=0.13"]
 PASTE = ["PasteDeploy>=3.1"]
-DJANGO = ["Django>=4.2"]
+DJANGO = ["Django>=5.2"]
 FRAMEWORKS = [*FLASK, *PYRAMID, *WHEEZY, *BOTTLE, *PASTE, *DJANGO]
 
 BENCH = [
