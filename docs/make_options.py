@@ -38,6 +38,7 @@ TITLES = {
     "ingest": "What is made of each image when it is stored",
     "download": "Download of origins",
     "sources": "Sources: images that are already somewhere",
+    "catalogue": "Catalogue: what the store knows, in a database",
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from lazycrop.access.policy import Access, Policy
 from lazycrop.caches.contract import KeyValue
@@ -11,6 +13,7 @@ from lazycrop.caches.layered import Layered
 from lazycrop.caches.memcached import Memcached
 from lazycrop.caches.process import ProcessCache
 from lazycrop.caches.sealed import Sealed
+from lazycrop.catalogue.demand import Demand
 from lazycrop.concurrency.timing import Tracing
 from lazycrop.errors import ConfigurationError
 from lazycrop.events import Events, listener
@@ -20,7 +23,7 @@ from lazycrop.library.cleaning import Cleaning
 from lazycrop.library.common import Common
 from lazycrop.library.editing import Editing
 from lazycrop.library.fallback import Fallback
-from lazycrop.library.jobs import LOOK, MEZZANINES, STORE, Jobs
+from lazycrop.library.jobs import DEMAND, LOOK, LOOSE, MEZZANINES, STORE, WARM, Jobs
 from lazycrop.library.listing import Listing
 from lazycrop.library.making import Maker
 from lazycrop.library.mending import Mending
@@ -32,6 +35,8 @@ from lazycrop.library.state import LARGEST, State
 from lazycrop.library.storing import Storing
 from lazycrop.library.verifying import Verifying
 from lazycrop.library.versions import Versions
+from lazycrop.library.walking import Walking
+from lazycrop.library.warming import Warming
 from lazycrop.library.watch import Watch
 from lazycrop.pictures.settings import Recipes
 from lazycrop.queues.brokers import BrokerQueue
@@ -42,6 +47,9 @@ from lazycrop.settings import Config
 from lazycrop.sources.places import Sources
 from lazycrop.stores.guarded import Guarded
 from lazycrop.stores.places import open_store
+
+if TYPE_CHECKING:
+    from lazycrop.catalogue.catalogue import Catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,8 @@ class Parts:
     events: Events
     tracing: Tracing | None
     watch: Watch
+    catalogue: Catalogue | None
+    demand: Demand | None
 
 
 def build(config: Config) -> Parts:
@@ -99,6 +109,7 @@ def build(config: Config) -> Parts:
         LOOK: adopting.look_again,
     }
     jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors, jobs.hooks), events, tracing)
+    catalogue, demand = connect_catalogue(config, common, versions, policy, jobs)
     if not isinstance(config.queue.broker, str):
         jobs.queue  # An application's own broker knows the actors from the start.
     maker = Maker(common, jobs, config)
@@ -127,7 +138,38 @@ def build(config: Config) -> Parts:
         events=events,
         tracing=tracing,
         watch=Watch(store, shared, jobs),
+        catalogue=catalogue,
+        demand=demand,
     )
+
+
+def connect_catalogue(
+    config: Config, common: Common, versions: Versions, policy: Policy, jobs: Jobs
+) -> tuple[Catalogue | None, Demand | None]:
+    """The catalogue and what counts for it, as listeners, with their actors; nothing where there is none."""
+    if config.catalogue.catalogue is None:
+        if config.catalogue.warm_on_store:
+            raise ConfigurationError(
+                "'warm_on_store' needs to know what is asked for: set 'catalogue', or leave it out."
+            )
+        return None, None
+    try:
+        from lazycrop.catalogue.catalogue import Catalogue
+        from lazycrop.catalogue.loose import Loosening
+    except ImportError:
+        raise ConfigurationError("A catalogue needs SQLAlchemy: pip install lazycrop[catalogue].") from None
+    catalogue = Catalogue(config.catalogue, common.records.what_is, Walking(common))
+    demand = Demand(partial(jobs.hand_over, DEMAND), jobs.close)
+    warming = Warming(common, policy, jobs, catalogue.most_wanted, config.catalogue.warm_on_store)
+    jobs.add(DEMAND, catalogue.add_demand)
+    purge = partial(versions.purge, version=None, forget=False)
+    jobs.add(LOOSE, Loosening(catalogue.database, purge).purge_loose)
+    jobs.add(WARM, warming.warm)
+    catalogue.listen(common.events)
+    demand.listen(common.events)
+    if config.catalogue.warm_on_store:
+        warming.listen(common.events)
+    return catalogue, demand
 
 
 def count(events: Events) -> None:

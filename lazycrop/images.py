@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from lazycrop import settings
 from lazycrop.build import build
-from lazycrop.errors import BadRecord, BadRequest, ImageError, LazyCropError, Unavailable, UnknownImage
+from lazycrop.errors import (
+    BadRecord,
+    BadRequest,
+    ConfigurationError,
+    ImageError,
+    LazyCropError,
+    Unavailable,
+    UnknownImage,
+)
 from lazycrop.http.answers import Answer
 from lazycrop.http.requests import Request, as_wsgi
 from lazycrop.library.jobs import STORE, Jobs
@@ -31,6 +39,7 @@ from lazycrop.service import Service
 from lazycrop.sources import given
 
 if TYPE_CHECKING:
+    from lazycrop.catalogue.catalogue import Catalogue
     from lazycrop.keywords import Settings
 
 _Derivatives = list[Derivative]  # Within the class that word is a verb.
@@ -66,6 +75,8 @@ class LazyCrop:
         self._fallback = parts.fallback
         self.watch = parts.watch
         self._events = parts.events
+        self._catalogue = parts.catalogue
+        self._demand = parts.demand
         self._service = Service(parts, self.config)
         self.remembered, self.at_hand = self._service.remembered, self._service.at_hand
 
@@ -331,6 +342,13 @@ class LazyCrop:
         return self._store.url(found.key)
 
     @property
+    def catalogue(self) -> Catalogue:
+        """What the store knows, in a database. Raises ConfigurationError where the setting ``catalogue`` names none."""
+        if self._catalogue is None:
+            raise ConfigurationError("There is no catalogue: set 'catalogue', such as sqlite:///lazycrop.db.")
+        return self._catalogue
+
+    @property
     def closed(self) -> bool:
         """Nothing may be asked for: neither sizes nor a secret are set."""
         return self._access.closed
@@ -346,7 +364,11 @@ class LazyCrop:
 
     def close(self) -> None:
         """Let embedded jobs finish, end threads and connections to memcached; at exit this happens by itself."""
+        if self._demand is not None:
+            self._demand.close()
         self.jobs.close()
+        if self._catalogue is not None:
+            self._catalogue.close()
         self.pages.close()
         self.sources.close()
         self._renders.close()

@@ -316,3 +316,16 @@ class Settings(TypedDict, total=False):
 
     page_seconds: float
     """How long the helpers of one page may wait in all for sizes of images that nobody has asked for before."""
+
+    catalogue: str | None
+    """The database that what the store knows is written to, and what is asked for is counted in:
+    ``sqlite:///lazycrop.db``, ``postgresql+psycopg://…``."""
+
+    catalogue_seconds: float
+    """How long whoever stores or purges waits for the catalogue's database."""
+
+    demand_days: int
+    """How many days the catalogue keeps what was asked for."""
+
+    warm_on_store: int
+    """How many of the sizes that are most asked for are made of each new image, by the worker."""

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from lazycrop.access.policy import Snapped
+from lazycrop.access.policy import Allowed, Snapped
 from lazycrop.build import Parts
 from lazycrop.concurrency.deadlines import deadline
 from lazycrop.concurrency.timing import measure
@@ -20,6 +20,7 @@ from lazycrop.errors import (
     LazyCropError,
     MethodNotAllowed,
     MissingObject,
+    NotAllowed,
     NotFound,
     OriginChanged,
     Quarantined,
@@ -75,7 +76,9 @@ class Service:
         self._fallback = parts.fallback
         self._room = Room(config.waiting_requests)
         self._events, self._tracing = parts.events, parts.tracing
-        self._shortcuts = watched.open_shortcuts(config.shortcuts, parts.events, config.answers.redirect_status)
+        self._shortcuts = watched.open_shortcuts(config.shortcuts, parts.events)
+        if parts.demand is not None:
+            parts.demand.gather = self._shortcuts.gather
         self.remembered, self.at_hand = self._shortcuts.redirect, self._shortcuts.at_hand
         self.forget = self._shortcuts.forget
 
@@ -111,7 +114,7 @@ class Service:
                 f"The method {request.method[:20]!r} is not allowed; images are read with GET and HEAD."
             )
         asked = urls.parse(request.text, request.query, self._policy.presets, self._sources.covers)
-        decision = self._access.decide(asked)
+        decision = self._decided(asked)
         if asked.moved is not None:
             return answers.moved(self._mount(request.mount) + asked.moved, request.query)
         if isinstance(decision, Snapped):
@@ -122,9 +125,22 @@ class Service:
         if found.record.is_adopted:
             self._maker.look_again(found.record)
         case = self._case(request, asked, found, is_last)
+        if case.outcome.asked is not None and request.method == "GET":
+            watched.tell_asked(self._events, case.outcome.asked)
         return (
             self._unchanged(case) or self._stored(case) or self._hot(case) or self._promised(case) or self._made(case)
         )
+
+    def _decided(self, asked: urls.Asked) -> Allowed | Snapped:
+        """What policy says of it; what it does not list is told of, because it may be worth to be."""
+        try:
+            decision = self._access.decide(asked)
+        except (Forbidden, NotAllowed):
+            watched.tell_refused(self._events, asked.derivative)
+            raise
+        if isinstance(decision, Snapped):
+            watched.tell_refused(self._events, asked.derivative)
+        return decision
 
     def _find(self, asked: Derivative, request: Request) -> tuple[Found, bool]:
         """What is known of what is asked for, in the best format that the client names; and whether it is that.
@@ -169,7 +185,8 @@ class Service:
             private=record.private,
             expires=expires,
         )
-        outcome = Outcome(shared=not varies, fresh_until=found.fresh_until, expires=expires)
+        counted = watched.counted(self._events, found.derivative)
+        outcome = Outcome(shared=not varies, fresh_until=found.fresh_until, expires=expires, asked=counted)
         return _Case(request, found, soon_other, freshness, outcome)
 
     def _unchanged(self, case: _Case) -> Answer | None:

@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 
 from lazycrop.access.policy import PolicySettings
 from lazycrop.caches.contract import CacheSettings
+from lazycrop.catalogue.settings import CatalogueSettings
 from lazycrop.errors import BadSize, ConfigurationError
 from lazycrop.events import listener
 from lazycrop.http.answers import AnswerSettings
@@ -99,6 +100,7 @@ class Config(ServiceSettings):
     ingest: IngestSettings
     download: DownloadSettings
     sources: SourceSettings
+    catalogue: CatalogueSettings
 
     @property
     def offered_formats(self) -> list[str]:

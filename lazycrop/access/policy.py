@@ -112,6 +112,11 @@ class Policy:
                 )
 
     @property
+    def listed(self) -> frozenset[Size]:
+        """The sizes that may be asked for by their names, and by those of presets."""
+        return self._listed
+
+    @property
     def closed(self) -> bool:
         """Nothing may be asked for without a signature."""
         return not self.any and not self._listed

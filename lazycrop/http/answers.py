@@ -89,7 +89,8 @@ class Outcome:
 
     ``status``: as Cache-Status (RFC 9211) says it. ``key``: of the stored object that the answer leads to, or is.
     ``shared``: it is as good for any other client that asks for this URL. ``fresh_until``: when its record has to be
-    looked at again, ``expires``: when its URL does; both in Unix time.
+    looked at again, ``expires``: when its URL does; both in Unix time. ``asked``: the image id, size and format, where
+    what is asked for is counted.
     """
 
     status: str = "fwd=bypass"
@@ -97,6 +98,7 @@ class Outcome:
     shared: bool = True
     fresh_until: float = 0.0
     expires: int | None = None
+    asked: tuple[str, str, str] | None = None
 
     @property
     def header(self) -> tuple[str, str]:

@@ -10,8 +10,11 @@ import itertools
 import math
 import operator
 import sys
+import threading
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from lazycrop.caches.process import ProcessCache
@@ -33,15 +36,39 @@ class ShortcutSettings:
     )
 
 
-@dataclass(frozen=True)
+class Tick:
+    """Counts by ``next(tick.steps)``: no other thread comes between, without a lock, and no number is made for it.
+
+    (Three per cent of a redirect; a counter with a lock takes longer than the redirect does.)
+    """
+
+    def __init__(self) -> None:
+        self.steps = itertools.repeat(None, sys.maxsize)
+        self._left = sys.maxsize
+
+    def read(self) -> int:
+        """How many there were since the last call, which no other thread may make at the same time."""
+        before, self._left = self._left, operator.length_hint(self.steps)
+        return before - self._left
+
+
+UNCOUNTED = Tick()
+
+
+@dataclass
 class Shortcut:
-    """Status and headers of an answer; key and length of the object that is its body, None for a redirect."""
+    """Status and headers of an answer; key and length of the object that is its body, None for a redirect.
+
+    ``asked``: the id, size and format that are meant, and ``tick``: how often it was given, where that is counted.
+    """
 
     status: int
     headers: Headers
     key: str | None
     length: int
     until: float
+    asked: tuple[str, str, str] | None = None
+    tick: Tick = field(default_factory=lambda: UNCOUNTED)
 
     @property
     def body_name(self) -> str:
@@ -59,6 +86,8 @@ Table = dict[tuple[str, str], Shortcut]
 
 class Shortcuts:
     """A bounded table from (path, query) to a shortcut."""
+
+    _new_tick: Callable[[], Tick] = staticmethod(lambda: UNCOUNTED)
 
     def __init__(self, settings: ShortcutSettings) -> None:
         self._settings = settings
@@ -104,7 +133,9 @@ class Shortcuts:
             headers = sooner(headers, math.ceil(seconds))
         key = outcome.key if answer.body else None
         length = int(answer.header("Content-Length") or 0)
-        table[url] = Shortcut(answer.status, headers, key, length, time.monotonic() + seconds)
+        table[url] = Shortcut(
+            answer.status, headers, key, length, time.monotonic() + seconds, outcome.asked, self._new_tick()
+        )
 
     def taken(self, shortcut: Shortcut) -> None:
         """It was answered, by another way than :meth:`redirect`."""
@@ -124,43 +155,39 @@ class Shortcuts:
         """Keep the short object of a shortcut, as long as there is room."""
         self._bodies.set("", shortcut.body_name, body, math.ceil(self._settings.shortcut_seconds))
 
+    def gather(self) -> None:
+        """Tell of what was counted, where anything is."""
+
     def forget(self) -> None:
         self.table = {}
         self._bodies.clear()
 
 
-class Tick:
-    """Counts by ``next(tick.steps)``: no other thread comes between, without a lock, and no number is made for it.
+class Counting(Shortcuts):
+    """The same, and counts how often each of them is answered.
 
-    (Three per cent of a redirect; a counter with a lock takes longer than the redirect does.)
+    ``tell``: called with what was asked for, and how often since the last time; where that is known, and when somebody
+    gathers.
     """
 
-    def __init__(self) -> None:
-        self.steps = itertools.repeat(None, sys.maxsize)
-        self._left = sys.maxsize
+    _new_tick = Tick
 
-    def read(self) -> int:
-        """How many there were since the last call, which no other thread may make at the same time."""
-        before, self._left = self._left, operator.length_hint(self.steps)
-        return before - self._left
-
-
-class Counting(Shortcuts):
-    """The same, and counts how often each kind of them is answered."""
-
-    def __init__(self, settings: ShortcutSettings) -> None:
+    def __init__(self, settings: ShortcutSettings, tell: Callable[[tuple[str, str, str], int], None]) -> None:
         super().__init__(settings)
+        self._tell = tell
         renew(self)
 
     def after_fork(self) -> None:
-        self.redirects, self.bodies = Tick(), Tick()
-        self._steps = self.redirects.steps
+        self._lock = threading.Lock()
+        self._tally: Counter[int] = Counter()
+        for shortcut in [*self.table.values()]:
+            shortcut.tick.read()
 
     def redirect(self, path: str, query: str) -> Shortcut | None:
         shortcut = self.table.get((path, query))  # As above, for a call takes longer than all of it.
         if shortcut is None or shortcut.key is not None or shortcut.until <= time.monotonic():
             return None
-        next(self._steps)
+        next(shortcut.tick.steps)
         return shortcut
 
     def at_hand(self, path: str, query: str) -> tuple[Shortcut, bytes] | None:
@@ -169,9 +196,30 @@ class Counting(Shortcuts):
             self.taken(found[0])
         return found
 
-    def read(self, redirect_status: int) -> dict[int, int]:
-        """How many there were since the last call, by status; as :meth:`Tick.read`."""
-        return {redirect_status: self.redirects.read(), 200: self.bodies.read()}
-
     def taken(self, shortcut: Shortcut) -> None:
-        next((self.redirects if shortcut.key is None else self.bodies).steps)
+        next(shortcut.tick.steps)
+
+    def keep(self, table: Table, url: tuple[str, str], answer: Answer) -> None:
+        if url in table or len(table) >= self._settings.shortcuts:  # One is about to go.
+            self.gather()
+        super().keep(table, url, answer)
+
+    def forget(self) -> None:
+        self.gather()
+        super().forget()
+
+    def gather(self) -> None:
+        """Tell of what was counted since the last time."""
+        with self._lock:
+            for shortcut in [*self.table.values()]:
+                if count := shortcut.tick.read():
+                    self._tally[shortcut.status] += count
+                    if shortcut.asked is not None:
+                        self._tell(shortcut.asked, count)
+
+    def read(self) -> Mapping[int, int]:
+        """How many there were since the last call, by status."""
+        self.gather()
+        with self._lock:
+            tally, self._tally = self._tally, Counter()
+        return tally

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from lazycrop.concurrency.timing import Spans, Tracing, recorded
-from lazycrop.events import Answered, Events
+from lazycrop.events import Answered, Asked, Events, Refused
 from lazycrop.http.answers import Answer
 from lazycrop.http.requests import Request
 from lazycrop.http.shortcuts import Counting, Shortcuts, ShortcutSettings
+from lazycrop.model.derivatives import AUTO, Derivative
 
 
-def open_shortcuts(settings: ShortcutSettings, events: Events, redirect_status: int) -> Shortcuts:
-    """A table of shortcuts; one that counts where somebody listens for answers."""
-    if not events.heard(Answered):
+def open_shortcuts(settings: ShortcutSettings, events: Events) -> Shortcuts:
+    """A table of shortcuts; one that counts where somebody listens for answers, or for what is asked for."""
+    if not (events.heard(Answered) or events.heard(Asked)):
         return Shortcuts(settings)
-    counting = Counting(settings)
-    events.tally = lambda: counting.read(redirect_status)
+    counting = Counting(settings, partial(tell_asked, events))
+    events.tally = counting.read
     return counting
+
+
+def counted(events: Events, derivative: Derivative) -> tuple[str, str, str] | None:
+    """What is counted of a request: the id, the size and the format that are meant; None where nobody listens."""
+    if not events.heard(Asked):
+        return None
+    return derivative.image_id, str(derivative.size or "origin"), derivative.format
+
+
+def tell_asked(events: Events, asked: tuple[str, str, str], count: int = 1) -> None:
+    image_id, size, format = asked
+    events.tell(Asked(image_id, size=size, format=format, count=count))
+
+
+def tell_refused(events: Events, derivative: Derivative) -> None:
+    if events.heard(Refused) and derivative.format != AUTO:
+        size = str(derivative.size or "origin")
+        events.tell(Refused(derivative.image_id, size=size, format=derivative.format))
 
 
 def timed(request: Request, answer: Callable[[Request], Answer], tracing: Tracing | None) -> tuple[Answer, Spans]:

@@ -27,6 +27,15 @@ MEZZANINES = "mezzanines"
 LOOK = "look"
 """The name of the actor that looks whether a source's file is still what its image was made from."""
 
+DEMAND = "demand"
+"""The name of the actor that adds what was asked for to the catalogue."""
+
+WARM = "warm"
+"""The name of the actor that has the most wanted sizes of a new image made."""
+
+LOOSE = "loose"
+"""The name of the actor that purges images that no row of a model names."""
+
 SINCE = "since"
 """What a message says where visitors ask for what it names: since when, in Unix time."""
 
@@ -43,9 +52,10 @@ class Jobs:
     ) -> None:
         self._events = events or Events()
         # What a worker's threads have is not to keep all of this alive.
-        self.actors: Mapping[str, Actor] = {
-            name: _watched(name, do, self._events, tracing) for name, do in actors.items()
-        }
+        self._tracing = tracing
+        self.actors: dict[str, Actor] = {}
+        for name, do in actors.items():
+            self.add(name, do)
         self.hooks = Hooks(
             carry=tracing.carry if tracing else None,
             resume=tracing.resume if tracing else None,
@@ -55,6 +65,10 @@ class Jobs:
         self._fault = Fault(logger, "queue")
         self._lock = Lock()
         self._queue: Queue | None = None
+
+    def add(self, name: str, do: Actor) -> None:
+        """Have one more kind of jobs; before the queue is opened."""
+        self.actors[name] = _watched(name, do, self._events, self._tracing)
 
     @property
     def queue(self) -> Queue:
@@ -80,7 +94,10 @@ class Jobs:
 
         ``soon``: visitors ask for it; the message says since when.
         """
-        message = derivative.to_message() | ({SINCE: int(time.time())} if soon else {})
+        return self.hand_over(actor, derivative.to_message() | ({SINCE: int(time.time())} if soon else {}))
+
+    def hand_over(self, actor: str, message: Message) -> bool:
+        """Send a message, which is of JSON's types only; False when the broker does not take it. Raises nothing."""
         try:
             taken = self.queue.send(actor, message)
         except Exception as error:  # as above
@@ -89,8 +106,7 @@ class Jobs:
         else:
             self._fault.over("jobs are queued again")
         if self._events.heard(Queued):
-            key = derivative.key
-            self._events.tell(Queued(derivative.image_id, derivative.version, key, actor=actor, taken=taken))
+            self._events.tell(Queued(*_named(message), actor=actor, taken=taken))
         return taken
 
     def _failed(self, error: Exception) -> None:

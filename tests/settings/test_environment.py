@@ -55,6 +55,7 @@ VALUES: dict[str, Any] = {
     "allow_networks": ["10.1.0.0/16", "fd00::/8"],
     "deny_networks": ["10.1.1.0/24"],
     "source": Path("a folder, with a comma"),
+    "catalogue": "postgresql+psycopg://user:p%40ss,word@host/name",
     "sources": {"media": Path("a folder, with a comma"), "shots": "s3://shots/?secret_key=a%2F+b"},
 }
 OBJECTS = {"cache"}

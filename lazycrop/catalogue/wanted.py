@@ -1,0 +1,83 @@
+"""Wanted: what demand says of sizes: which are wanted most, which are refused, which nobody wants. [SQLAlchemy]"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import Connection, and_, exists, func, or_, select
+
+from lazycrop.catalogue.tables import Demand, Derivative
+from lazycrop.errors import BadRequest
+from lazycrop.model.derivatives import Derivative as Name
+from lazycrop.model.sizes import Size
+
+_SHARE = 0.01  # of all that is asked for: a size that is refused is worth to be listed from there on
+_LEAST = 10  # and so often
+_MOST = 100  # Sizes; who reads a list reads no more.
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How often a size was asked for, of how many images; ``refused``: it was not on the list."""
+
+    size: str
+    count: int
+    images: int
+    refused: bool
+
+
+def by_size(connection: Connection, days: int) -> list[Wanted]:
+    """The sizes that were asked for in so many days, the most wanted first; origins are none."""
+    count = func.sum(Demand.count)
+    query = (
+        select(Demand.size, count, func.count(Demand.image.distinct()), Demand.refused)
+        .where(Demand.day > _today() - timedelta(days=days), Demand.size != "origin")
+        .group_by(Demand.size, Demand.refused)
+        .order_by(count.desc(), Demand.size)
+    )
+    return [Wanted(size, int(count), images, refused) for size, count, images, refused in connection.execute(query)]
+
+
+def proposed(wanted: Collection[Wanted], listed: Collection[str]) -> list[str]:
+    """What to list: of the listed sizes those that are asked for, and of the others those that are worth it."""
+    total = sum(one.count for one in wanted)
+    least = max(_LEAST, _SHARE * total)
+    found = {one.size: one for one in reversed(list(wanted)) if one.size in listed or one.count >= least}
+    return sorted(found, key=lambda size: -found[size].count)[:_MOST]
+
+
+def most_wanted(connection: Connection, days: int) -> list[tuple[str, str]]:
+    """The sizes and formats that were most asked for in so many days."""
+    query = (
+        select(Demand.size, Demand.format)
+        .where(Demand.refused.is_(False), Demand.day > _today() - timedelta(days=days), Demand.size != "origin")
+        .group_by(Demand.size, Demand.format)
+        .order_by(func.sum(Demand.count).desc(), Demand.size, Demand.format)
+        .limit(_MOST)
+    )
+    return [(size, format) for size, format in connection.execute(query)]
+
+
+def unwanted(connection: Connection, days: int) -> Iterator[Name]:
+    """The stored sizes that nobody has asked for in so many days, and which are older than that.
+
+    Raises :class:`~lazycrop.errors.BadRequest` where demand was not counted for as long.
+    """
+    since = _today() - timedelta(days=days)
+    first: date | None = connection.execute(select(func.min(Demand.day))).scalar()
+    if first is None or first > since:
+        counted = f"since {first}" if first else "never"
+        raise BadRequest(f"What nobody asked for in {days} days is not known: what is asked for was counted {counted}.")
+    of_it = and_(Demand.image == Derivative.image, Demand.size == Derivative.size, Demand.format == Derivative.format)
+    wanted = exists().where(of_it, Demand.day >= since, Demand.refused.is_(False))
+    midnight = datetime(since.year, since.month, since.day, tzinfo=UTC)
+    is_old = or_(Derivative.stored_at.is_(None), Derivative.stored_at < midnight)
+    query = select(Derivative.image, Derivative.size, Derivative.format, Derivative.version).where(is_old, ~wanted)
+    for image_id, size, format, version in connection.execution_options(yield_per=1000).execute(query):
+        yield Name(image_id, Size.parse(size), format, version)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
