@@ -60,6 +60,12 @@ def check(settings: Settings) -> None:
     named = images.config.events
     if isinstance(named, str):
         checklist.check(f"events {named} is there", partial(loaded, *named.split(":")), "Correct 'events'.")
+    if images.config.catalogue.catalogue is not None:
+        checklist.check(
+            f"the catalogue {images.catalogue.database!r} answers",
+            images.catalogue.database.ping,
+            "Start it, correct 'catalogue', or run 'lazycrop catalogue create'; until then it is not kept.",
+        )
     for warning in [*_warnings(images), *_dead(images)]:
         click.echo(f"! {warning}")
     images.close()

@@ -11,6 +11,7 @@ import click
 
 from lazycrop import __version__, logs
 from lazycrop.cli.adopting import adopt
+from lazycrop.cli.catalogue import catalogue, sizes
 from lazycrop.cli.checking import check
 from lazycrop.cli.images import purge, url, warm
 from lazycrop.cli.listing import info, list_, usage
@@ -56,6 +57,6 @@ def commands(context: click.Context, log_json: bool) -> None:
     logging.basicConfig(handlers=[handler])
 
 
-_OF_IMAGES = (store, adopt, url, warm, purge, list_, info, usage, cleanup, verify)
+_OF_IMAGES = (store, adopt, url, warm, purge, list_, info, usage, cleanup, verify, catalogue, sizes)
 for command in (*_OF_IMAGES, serve, demo, worker, check, queue):
     commands.add_command(command)
