@@ -19,7 +19,7 @@ import botocore.session
 import hypothesis
 import pytest
 
-from servers import CHROMIUM, CHROMIUM_FLAGS, S3, Memcached, RabbitMQ, Server, Valkey, sweep_pika
+from servers import CHROMIUM, CHROMIUM_FLAGS, S3, Memcached, PostgreSQL, RabbitMQ, Server, Valkey, sweep_pika
 from servers import caching_nginx as nginx_that_caches
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("quick")
 
 
-SERVERS = {"s3", "memcached", "second_memcached", "valkey", "rabbitmq"}
+SERVERS = {"s3", "memcached", "second_memcached", "valkey", "rabbitmq", "postgresql"}
 # Files of which each test starts processes, fills the memory, or goes through hundreds of pictures.
 SLOW = (
     *("test_life.py", "test_cli.py", "test_playground.py", "test_corpus.py", "test_pages.py", "test_behaviour.py"),
@@ -62,6 +62,8 @@ SLOW = (
     *("test_download.py", "test_site_source.py", "test_s3_servers.py", "test_memcached.py", "test_quiet.py"),
     *("test_waits.py", "test_free_threads.py", "test_sources_end_to_end.py", "test_images_given.py", "test_auto.py"),
     *("test_guarded.py", "test_file_systems.py", "test_nginx.py", "test_django.py", "test_asgi.py"),
+    *("test_catalogue.py", "test_transactions.py", "test_demand.py", "test_gallery.py"),
+    *("test_watching.py", "test_metrics.py", "test_queue_command.py"),
 )
 # The files that take longest, in this order. They are begun first: else one process does the last of them alone.
 LONGEST = (
@@ -190,6 +192,17 @@ def caching_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
     """Given the URL of a server, the URL of an nginx in front of it that caches: ``servers.caching_nginx``."""
     with ExitStack() as stack:
         yield lambda upstream: stack.enter_context(nginx_that_caches(upstream, tmp_path_factory.mktemp("nginx")))
+@pytest.fixture(scope="session")
+def postgresql(servers: Servers) -> Iterator[PostgreSQL]:
+    """``url`` is ``postgresql+psycopg://…``."""
+    started: list[PostgreSQL] = []
+
+    def make(folder: Path) -> PostgreSQL:
+        started.append(PostgreSQL(folder))
+        return started[0]
+
+    yield from servers.start("postgresql", make)
+    started[0].remove()
 
 
 @pytest.fixture(scope="module")

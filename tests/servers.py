@@ -25,6 +25,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -83,7 +84,9 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Program:
-    """Something that has to be installed. ``names``: tried in order, paths too. ``install``: how a person gets it."""
+    """Something that has to be installed. ``names``: tried in order; paths too, which may have a ``*``. ``install``:
+    how a person gets it.
+    """
 
     names: tuple[str, ...]
     install: str
@@ -92,7 +95,8 @@ class Program:
     def find(self) -> str | None:
         # The PATH may lack this environment's programs, and the folder that Debian has some servers in.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin"])
-        return next(filter(None, (shutil.which(name, path=path) for name in self.names)), None)
+        names = [name for pattern in self.names for name in (sorted(glob(pattern), reverse=True) or [pattern])]
+        return next(filter(None, (shutil.which(name, path=path) for name in names)), None)
 
     def require(self) -> str:
         """Where it is; a test that lacks it is skipped, and fails under CI=true."""
@@ -116,6 +120,11 @@ RABBITMQ = Program(
     ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"),
     "apt-get install --no-install-recommends rabbitmq-server, or brew install rabbitmq",
     "rabbitmq-server",
+)
+POSTGRESQL = Program(
+    ("/usr/lib/postgresql/*/bin/postgres", "/opt/homebrew/opt/postgresql*/bin/postgres", "postgres"),
+    "apt-get install --no-install-recommends postgresql, or brew install postgresql",
+    "postgresql",
 )
 CHROMIUM = Program(
     ("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "google-chrome", "chromium"),
@@ -537,6 +546,59 @@ def caching_nginx(upstream: str, folder: Path) -> Iterator[str]:
         """
     with nginx(configuration, port, folder):
         yield f"http://{HOST}:{port}"
+
+
+class PostgreSQL(Server):
+    """``url`` is as SQLAlchemy takes it. It refuses to run as root: then it is nobody's, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        [self.port] = free_ports(1)
+        self._data = tempfile.mkdtemp(prefix="lazycrop-postgresql-")  # Its socket's path must be short.
+        self._user = []
+        if os.geteuid() == 0:
+            shutil.chown(self._data, "nobody")
+            self._user = ["setpriv", "--reuid=nobody", f"--regid={os.stat(self._data).st_gid}", "--clear-groups", "--"]
+        data = f"{self._data}/data"
+        program = POSTGRESQL.require()
+        super().__init__(
+            [*self._user, program, "-D", data, "-p", str(self.port), "-k", self._data, "-h", HOST, "-F"],
+            ready=self._answers,
+            folder=folder,
+            env={"LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        )
+        self.log = folder / "postgres.log"
+        initialise = [str(Path(program).with_name("initdb")), "-D", data, "-U", "lazycrop"]
+        command = [*self._user, *initialise, "--auth=trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run(command, check=True, capture_output=True, env=self.env, cwd=self._data)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://lazycrop@{HOST}:{self.port}/postgres"
+
+    def connect(self) -> Any:
+        """A connection of psycopg; close it."""
+        import psycopg
+
+        return psycopg.connect(f"postgresql://lazycrop@{HOST}:{self.port}/postgres", autocommit=True)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self._signal(signal.SIGINT)  # SIGTERM would wait for all who are connected.
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+        self.kill()
+
+    def clear(self) -> None:
+        with self.connect() as connection:
+            connection.execute("DROP SCHEMA IF EXISTS public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+
+    def remove(self) -> None:
+        shutil.rmtree(self._data)
+
+    def _answers(self) -> bool:
+        self.connect().close()
+        return True
 
 
 Mode = Literal["pass", "refuse", "reset", "black hole", "latency", "cut", "drip"]
