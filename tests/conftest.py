@@ -192,6 +192,8 @@ def caching_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
     """Given the URL of a server, the URL of an nginx in front of it that caches: ``servers.caching_nginx``."""
     with ExitStack() as stack:
         yield lambda upstream: stack.enter_context(nginx_that_caches(upstream, tmp_path_factory.mktemp("nginx")))
+
+
 @pytest.fixture(scope="session")
 def postgresql(servers: Servers) -> Iterator[PostgreSQL]:
     """``url`` is ``postgresql+psycopg://…``."""
