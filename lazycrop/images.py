@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -26,10 +26,8 @@ from lazycrop.errors import (
 from lazycrop.http.answers import Answer
 from lazycrop.http.requests import Request, as_wsgi
 from lazycrop.library.jobs import STORE, Jobs
-from lazycrop.library.listing import Info, Usage
 from lazycrop.library.versions import RENDER_WAIT
 from lazycrop.model import urls
-from lazycrop.model.crops import Rectangle, read_part, shape_of
 from lazycrop.model.derivatives import AUTO, Derivative
 from lazycrop.model.keys import ImageId, read_image_id
 from lazycrop.model.records import Focal, Record, read_focal
@@ -37,6 +35,7 @@ from lazycrop.model.sizes import DEFAULT_BOUND, Asks, Size, as_size, read_bound
 from lazycrop.pictures.ingest import verify
 from lazycrop.service import Service
 from lazycrop.sources import given
+from lazycrop.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from lazycrop.catalogue.catalogue import Catalogue
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 _Derivatives = list[Derivative]  # Within the class that word is a verb.
 
 
-class LazyCrop:
+class LazyCrop(Upkeep):
     """Images that are stored once and asked for in any size.
 
     Making one starts no thread and connects nowhere. It is safe for threads, and one made before a fork works in the
@@ -78,6 +77,7 @@ class LazyCrop:
         self._catalogue = parts.catalogue
         self._demand = parts.demand
         self._service = Service(parts, self.config)
+        self._forget = self._service.forget
         self.remembered, self.at_hand = self._service.remembered, self._service.at_hand
 
     @classmethod
@@ -137,7 +137,7 @@ class LazyCrop:
         except Exception as error:  # Whoever stores counts on our errors alone; the cause says where to look.
             raise LazyCropError(f"The image {image_id!r} could not be stored: {error!r}.") from error
         finally:
-            self._service.forget()
+            self._forget()
 
     def adopt(self, image_id: ImageId) -> Record:
         """Make an image of the file that a source has under this name, ahead of the first request. Blocks.
@@ -151,84 +151,10 @@ class LazyCrop:
         try:
             record = self._adopting.adopt(image_id)
         finally:
-            self._service.forget()
+            self._forget()
         if record is None:
             raise UnknownImage(f"No source has a file {image_id!r}.")
         return record
-
-    def set_private(self, image_id: ImageId, private: bool) -> Record:
-        """Make an image private, or public, as a new version of the same picture; its former versions go. Blocks.
-
-        A file of a source that nobody has asked for is adopted before. Raises
-        :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.ConfigurationError`; and as :meth:`adopt`.
-        """
-        self._access.is_private(private)
-        return self._edit(image_id, lambda image_id: self._versions.set_private(image_id, private))
-
-    def set_focal(self, image_id: ImageId, focal: Focal) -> Record:
-        """Say where the subject of an image is, (x, y) in per cent; ``"auto"`` looks for it, None forgets it. Blocks.
-
-        Its sizes get new URLs, as those of a new version of the same picture; nothing of it is read or sent for that
-        where the store copies by itself. Raises as :meth:`set_private`, and :class:`~lazycrop.errors.BadRequest`.
-        """
-        focal = read_focal(focal)
-        return self._edit(image_id, lambda image_id: self._editing.set_focal(image_id, focal))
-
-    def set_crop(self, image_id: ImageId, shape: Asks, part: Rectangle | None) -> Record:
-        """Say which part of an image is shown, (left, top, width, height) in per cent, by all sizes of one shape.
-
-        ``shape``: a preset, or a size such as ``4x3``; of those that are ``cover`` and have no gravity, each in these
-        proportions shows the part, or the middle of it. None: what it would show without. As :meth:`set_focal`.
-        """
-        proportions = shape_of(as_size(self.size(shape) or (None, None)))
-        part = None if part is None else read_part(part)
-        return self._edit(image_id, lambda image_id: self._editing.set_crop(image_id, proportions, part))
-
-    def rename(self, image_id: ImageId, to: ImageId) -> Record:
-        """Give an image another id, of no image yet. Blocks. At each moment one of the two names works, or both do.
-
-        Its sizes are made again when they are asked for. Raises :class:`~lazycrop.errors.UnknownImage`,
-        :class:`~lazycrop.errors.BadRequest`, :class:`~lazycrop.errors.StoreUnavailable`.
-        """
-        try:
-            return self._editing.rename(self.read_id(image_id), self.read_id(to))
-        finally:
-            self._service.forget()
-
-    def _edit(self, image_id: ImageId, edit: Callable[[str], Record]) -> Record:
-        """Do it to an image; a file of a source that nobody has asked for is adopted before."""
-        image_id = self.read_id(image_id)
-        try:
-            return edit(image_id)
-        except UnknownImage:
-            if self._adopting.adopt(image_id) is None:
-                raise
-            return edit(image_id)
-        finally:
-            self._service.forget()
-
-    def list(self, prefix: str = "", after: ImageId = "") -> Iterator[Record]:
-        """The records of all stored images whose ids begin with ``prefix``, lazily, in the order of the store's keys.
-
-        ``after``: the id of the last one that is known. Blocks at each; raises :class:`~lazycrop.errors.BadRequest`,
-        :class:`~lazycrop.errors.StoreUnavailable`.
-        """
-        return self._listing.records(prefix, "" if after == "" else self.read_id(after))
-
-    def exists(self, image_id: ImageId) -> bool:
-        """Is there such an image in the store, at this moment? Blocks. Raises StoreUnavailable."""
-        return self._listing.exists(self.read_id(image_id))
-
-    def info(self, image_id: ImageId) -> Info:
-        """The record of an image, each size that is stored of it, and the bytes of all. Blocks.
-
-        Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.StoreUnavailable`.
-        """
-        return self._listing.info(self.read_id(image_id))
-
-    def usage(self, prefix: str = "") -> Usage:
-        """How many images, sizes, objects and bytes there are of those whose ids begin with ``prefix``. Blocks."""
-        return self._listing.usage(prefix)
 
     def record(self, image_id: ImageId, version: int | None = None) -> Record:
         """What is known of an image, or was some seconds ago. Blocks for the store where nobody has asked lately.
@@ -262,7 +188,7 @@ class LazyCrop:
         try:
             return self._versions.purge(image_id, version, forget)
         finally:
-            self._service.forget()
+            self._forget()
 
     def warm(self, image_id: ImageId, sizes: Iterable[Asks], formats: Iterable[str] | None = None) -> _Derivatives:
         """Have sizes of an image made and stored before anybody asks; return them.

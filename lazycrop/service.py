@@ -28,7 +28,7 @@ from lazycrop.errors import (
     StoreUnavailable,
     UnknownImage,
 )
-from lazycrop.http import answers, watched
+from lazycrop.http import answers, redirects, watched
 from lazycrop.http.answers import Answer, Freshness, Outcome
 from lazycrop.http.negotiation import is_unchanged, named_formats
 from lazycrop.http.requests import Request
@@ -40,7 +40,6 @@ from lazycrop.settings import Config
 
 logger = logging.getLogger(__name__)
 
-_PRESIGNED_SECONDS = 300
 _SHORT = 65_536  # Bytes, as many as are sent at a time.
 _CHANGES = 3  # of a source's file that one request follows
 
@@ -205,8 +204,9 @@ class Service:
         if not case.found.is_there:
             return None
         outcome = case.status("hit; detail=stored", key)
-        if (redirect := self._redirected(case, outcome)) is not None:
-            return redirect
+        redirected = redirects.redirected(self._store, self._config.answers, case.request, case.freshness, outcome)
+        if redirected is not None:
+            return redirected
         try:
             opened = self._store.open(key)
         except MissingObject:
@@ -214,26 +214,6 @@ class Service:
                 raise OriginChanged(case.found.record) from None
             return None
         return answers.picture(opened.file, opened.length, derivative.format, case.freshness, outcome)
-
-    def _redirected(self, case: _Case, outcome: Outcome) -> Answer | None:
-        """A redirect to the store's URL of it, where the client may have that; None where it is to be streamed."""
-        settings, freshness = self._config.answers, case.freshness
-        if not case.request.redirect:
-            return None
-        if freshness.private or freshness.expires is not None:
-            return self._presigned(case, outcome) if settings.private_answer == "presign" else None
-        location = self._store.url(case.found.key) if settings.answer == "redirect" else None
-        return answers.redirect(location, settings.redirect_status, freshness, outcome) if location else None
-
-    def _presigned(self, case: _Case, outcome: Outcome) -> Answer | None:
-        """To a URL that ends when this one does, or soon; the redirect is kept for half of that."""
-        freshness, now = case.freshness, int(time.time())
-        expires = min(now + _PRESIGNED_SECONDS, freshness.expires or now + _PRESIGNED_SECONDS)
-        location = self._store.presigned_url(case.found.key, max(1, expires - now))
-        if location is None:
-            return None
-        freshness = replace(freshness, private=True, expires=now + (expires - now) // 2)
-        return answers.redirect(location, 302, freshness, replace(outcome, shared=False))
 
     def _hot(self, case: _Case) -> Answer | None:
         """The bytes that were made a moment ago; an error for those that could not be made."""

@@ -17,7 +17,7 @@ LAYERS = (
     ("settings", "keywords"),
     ("library",),
     ("build",),
-    ("service",),
+    ("service", "upkeep"),
     ("images",),
     ("asgi", "wsgi", "markup"),
     ("storage", "playground", "cli", "worker", "testing"),

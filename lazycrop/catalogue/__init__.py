@@ -1,7 +1,7 @@
-"""What the store knows, in tables of a database: images, their sizes, what is asked for. [SQLAlchemy]
+"""Catalogue: what the store knows, in tables of a database: images, their sizes, what is asked for.
 
 ``Image``, ``Derivative`` and ``Demand`` are mapped classes with a ``metadata`` of their own; ``ImageRef`` and
-``Pictures`` are for models that have pictures. Nothing of SQLAlchemy is loaded before one of them is used.
+``Pictures`` are for models that have pictures. [SQLAlchemy] Nothing of SQLAlchemy is loaded before one of them is used.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from typing import Any
 
 from lazycrop.errors import ImageError
 from lazycrop.library.common import Common
-from lazycrop.library.versions import RENDER_WAIT, Provenance, Versions
+from lazycrop.library.provenance import Provenance
+from lazycrop.library.versions import RENDER_WAIT, Versions
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import DEFAULT_BOUND, read_bound

@@ -58,7 +58,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 
@@ -69,6 +69,7 @@ from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
 from lazycrop.library.current import Current
 from lazycrop.library.origins import begin_put, copy, put
+from lazycrop.library.provenance import Provenance, record_of
 from lazycrop.library.purging import Purging
 from lazycrop.model import keys
 from lazycrop.model.derivatives import CONTENT_TYPES
@@ -79,20 +80,6 @@ from lazycrop.settings import Config
 logger = logging.getLogger(__name__)
 
 RENDER_WAIT = 60.0  # Seconds for a slot; whoever stores an image waits for longer things.
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What a version is made of. ``source``: in a word where it is from. ``sha256``, ``length``: of that file.
-
-    ``validator``: what the source says of it, of an image that is adopted. ``private``: as of a record.
-    """
-
-    source: str
-    sha256: str
-    length: int = 0
-    validator: str = ""
-    private: bool = False
 
 
 class Versions:
@@ -132,7 +119,7 @@ class Versions:
         work = partial(prepare, data, bound, self._limits, self._ingest, focal=focal, reserve=self._renders.memory.use)
         prepared = self._renders.run(work, RENDER_WAIT)
         with self.changing(image_id), self._claims.next(image_id, self._records.next_version(image_id) or 1) as claim:
-            record = self._record(image_id, claim.number, prepared, provenance)
+            record = record_of(image_id, claim.number, prepared, provenance, self._records.recipe)
             self._put_objects(record, prepared)
             self._land(record, claim)
         return self._told(record)
@@ -159,7 +146,9 @@ class Versions:
                 return self._records.with_url(former)
             prepared = self._read(former)
             provenance = Provenance(former.source, former.made_from, former.length, former.validator, private)
-            record = replace(self._record(image_id, claim.number, prepared, provenance), crops=former.crops)
+            record = replace(
+                record_of(image_id, claim.number, prepared, provenance, self._records.recipe), crops=former.crops
+            )
             self._put_objects(record, prepared)
             self._land(record, claim, left)
             self._purging.delete_versions(image_id, claim.found - left.late)
@@ -205,7 +194,7 @@ class Versions:
                 provenance = replace(provenance, private=what_is.private)
             elif what_is is not None and what_is.private:
                 provenance = replace(provenance, private=True)
-            record = self._record(image_id, claim.number, prepared, provenance)
+            record = record_of(image_id, claim.number, prepared, provenance, self._records.recipe)
             self._put_objects(record, prepared)
             self._land(record, claim, left)
         return self._told(record)
@@ -330,27 +319,3 @@ class Versions:
                 with suppress(StoreUnavailable):
                     self._purging.delete_versions(record.image_id, [record.version])
             raise
-
-    def _record(self, image_id: str, version: int, prepared: Prepared, provenance: Provenance) -> Record:
-        return Record(
-            image_id=image_id,
-            version=version,
-            format=prepared.format,
-            width=prepared.width,
-            height=prepared.height,
-            length=len(prepared.data) or provenance.length,
-            sha256=sha256(prepared.data).hexdigest() if prepared.data else provenance.sha256,
-            stored_at=now(),
-            source=provenance.source,
-            frames=prepared.frames,
-            transparent=prepared.transparent,
-            mezzanines=tuple(mezzanine for mezzanine, _ in prepared.mezzanines),
-            placeholder=prepared.placeholder,
-            colour=prepared.colour,
-            focal=prepared.focal,
-            recipe=self._records.recipe,
-            private=provenance.private,
-            made_from=provenance.sha256,
-            validator=provenance.validator,
-            at_source=not prepared.data,
-        )

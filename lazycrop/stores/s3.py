@@ -14,9 +14,10 @@ from typing import Any
 from lazycrop.concurrency.forks import renew
 from lazycrop.errors import ConfigurationError, LazyCropError, MissingObject, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE, PRIVATE
-from lazycrop.stores.batches import MOST, add_digest, delete_together
+from lazycrop.stores.batches import MOST, delete_together
 from lazycrop.stores.body import Body
 from lazycrop.stores.buckets import checked_bucket, checked_endpoint, checked_region
+from lazycrop.stores.clients import build_client
 from lazycrop.stores.contract import Listed, Opened, StoreSettings, checked_url, object_url, unavailable
 from lazycrop.stores.listing import objects, pages, status_of
 
@@ -316,27 +317,8 @@ class S3Store:
         """This process's client, built at the first use: it may be shared by threads, building it may not."""
         with self._lock:
             if read_seconds not in self._clients:
-                self._clients[read_seconds] = self._build_client(read_seconds)
+                self._clients[read_seconds] = build_client(self._settings, read_seconds, self._client_arguments)
             return self._clients[read_seconds]
-
-    def _build_client(self, read_seconds: float) -> Any:
-        # Imported here: it takes 0.3 s, and only some need it.
-        from boto3.session import Session
-        from botocore.config import Config
-
-        config = Config(
-            signature_version="s3v4",
-            connect_timeout=self._settings.store_connect_seconds,
-            read_timeout=read_seconds,
-            retries={"mode": "standard", "total_max_attempts": self._settings.store_attempts},
-            max_pool_connections=self._settings.store_connections,
-            # Other servers choke on the checksums that are otherwise added; TLS guards the way already.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        )
-        client = Session().client("s3", config=config, **self._client_arguments)  # boto3's own is the application's
-        client.meta.events.register("before-sign.s3.DeleteObjects", add_digest)
-        return client
 
     def _derive_public_url(self) -> str:
         with self._failures("find the URL of", self.bucket):

@@ -1,0 +1,30 @@
+"""Clients: boto3's, with the time-outs of the settings, for whatever server speaks S3's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lazycrop.stores.batches import add_digest
+from lazycrop.stores.contract import StoreSettings
+
+
+def build_client(settings: StoreSettings, read_seconds: float, arguments: Mapping[str, str]) -> Any:
+    """A client of its own session. ``read_seconds``: that one read may take. ``arguments``: where, and as whom."""
+    # Imported here: it takes 0.3 s, and only some need it.
+    from boto3.session import Session
+    from botocore.config import Config
+
+    config = Config(
+        signature_version="s3v4",
+        connect_timeout=settings.store_connect_seconds,
+        read_timeout=read_seconds,
+        retries={"mode": "standard", "total_max_attempts": settings.store_attempts},
+        max_pool_connections=settings.store_connections,
+        # Other servers choke on the checksums that are otherwise added; TLS guards the way already.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    client = Session().client("s3", config=config, **arguments)  # boto3's own is the application's
+    client.meta.events.register("before-sign.s3.DeleteObjects", add_digest)
+    return client
