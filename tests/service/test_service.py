@@ -44,6 +44,7 @@ from lazycrop.errors import (
 )
 from lazycrop.http.requests import Request
 from lazycrop.library import claims
+from lazycrop.model.keys import CHANGES
 from lazycrop.pictures.settings import Stage
 from lazycrop.stores.folder import FolderStore
 from lazycrop.stores.memory import MemoryStore
