@@ -61,7 +61,14 @@ SLOW = (
     # Servers of their own that are slow, broken or gone, and clocks that have to pass.
     *("test_download.py", "test_site_source.py", "test_s3_servers.py", "test_memcached.py", "test_quiet.py"),
     *("test_waits.py", "test_free_threads.py", "test_sources_end_to_end.py", "test_images_given.py", "test_auto.py"),
-    *("test_guarded.py", "test_file_systems.py", "test_nginx.py", "test_django.py", "test_asgi.py"),
+    *(
+        "test_guarded.py",
+        "test_file_systems.py",
+        "test_nginx.py",
+        "test_stages_in_caches.py",
+        "test_django.py",
+        "test_asgi.py",
+    ),
     *("test_catalogue.py", "test_transactions.py", "test_demand.py", "test_gallery.py"),
     *("test_watching.py", "test_metrics.py", "test_queue_command.py"),
 )
