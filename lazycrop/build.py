@@ -131,7 +131,7 @@ def build(config: Config) -> Parts:
         fallback=Fallback(versions, config),
         listing=listing,
         editing=Editing(common, versions, config),
-        cleaning=Cleaning(common, listing, versions, policy, access, config),
+        cleaning=Cleaning(common, listing, versions, policy, access, config, catalogue),
         verifying=Verifying(common, listing, config),
         mending=Mending(common, versions, storing, config),
         sources=sources,

@@ -125,13 +125,15 @@ class Catalogue:
         """Of what was found, what is worth to be listed. ``listed``: what is today."""
         return wanted_of.proposed(found, listed)
 
-    def unwanted(self, days: int) -> Iterator[Derivative]:
-        """The stored sizes that nobody has asked for in so many days, and that are older. Asks as it is gone through.
+    def since(self) -> date | None:
+        """The first day on which was counted what is asked for; None where none was. Raises Unavailable."""
+        with _as_unavailable():
+            return self.database.transact(wanted_of.since)
 
-        Raises :class:`~lazycrop.errors.BadRequest` where what is asked for was not counted for so long; Unavailable.
-        """
-        with _as_unavailable(), self.engine.connect() as connection:
-            yield from wanted_of.unwanted(connection, days)
+    def asked(self, image_id: str, days: int) -> set[tuple[str, str]]:
+        """The sizes of an image, each with its format, that were asked for in so many days. Raises Unavailable."""
+        with _as_unavailable():
+            return self.database.transact(partial(wanted_of.asked, image_id=image_id, days=days))
 
     def close(self) -> None:
         self._pool.close()

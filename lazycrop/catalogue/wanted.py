@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import Connection, and_, exists, func, or_, select
+from sqlalchemy import Connection, func, select
 
-from lazycrop.catalogue.tables import Demand, Derivative
-from lazycrop.errors import BadRequest
-from lazycrop.model.derivatives import Derivative as Name
-from lazycrop.model.sizes import Size
+from lazycrop.catalogue.tables import Demand
 
 _SHARE = 0.01  # of all that is asked for: a size that is refused is worth to be listed from there on
 _LEAST = 10  # and so often
@@ -60,23 +57,16 @@ def most_wanted(connection: Connection, days: int) -> list[tuple[str, str]]:
     return [(size, format) for size, format in connection.execute(query)]
 
 
-def unwanted(connection: Connection, days: int) -> Iterator[Name]:
-    """The stored sizes that nobody has asked for in so many days, and which are older than that.
-
-    Raises :class:`~lazycrop.errors.BadRequest` where demand was not counted for as long.
-    """
-    since = _today() - timedelta(days=days)
+def since(connection: Connection) -> date | None:
+    """The first day on which was counted what is asked for; None where none was."""
     first: date | None = connection.execute(select(func.min(Demand.day))).scalar()
-    if first is None or first > since:
-        counted = f"since {first}" if first else "never"
-        raise BadRequest(f"What nobody asked for in {days} days is not known: what is asked for was counted {counted}.")
-    of_it = and_(Demand.image == Derivative.image, Demand.size == Derivative.size, Demand.format == Derivative.format)
-    wanted = exists().where(of_it, Demand.day >= since, Demand.refused.is_(False))
-    midnight = datetime(since.year, since.month, since.day, tzinfo=UTC)
-    is_old = or_(Derivative.stored_at.is_(None), Derivative.stored_at < midnight)
-    query = select(Derivative.image, Derivative.size, Derivative.format, Derivative.version).where(is_old, ~wanted)
-    for image_id, size, format, version in connection.execution_options(yield_per=1000).execute(query):
-        yield Name(image_id, Size.parse(size), format, version)
+    return first
+
+
+def asked(connection: Connection, image_id: str, days: int) -> set[tuple[str, str]]:
+    """The sizes of an image, each with its format, that were asked for on one of the last ``days`` days."""
+    is_of_it = (Demand.image == image_id, Demand.refused.is_(False), Demand.day >= _today() - timedelta(days=days))
+    return {(size, format) for size, format in connection.execute(select(Demand.size, Demand.format).where(*is_of_it))}
 
 
 def _today() -> date:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from lazycrop.access.policy import Access, Policy
 from lazycrop.errors import BadRecord, BadRequest, ConfigurationError, NotAllowed
-from lazycrop.events import Purged
+from lazycrop.events import Gone, Purged
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
 from lazycrop.library.listing import Listing, Lying
@@ -187,6 +187,7 @@ class Cleaning:
         if derivative is not None:
             self._state.unmark(derivative)
         self._events.tell(Purged(one.image_id, one.version, one.key, objects=1))
+        self._events.tell(Gone(one.image_id, one.version, one.key))
 
 
 def _is_lost(lying: Lying, said: Record | Tombstone, number: int) -> bool:

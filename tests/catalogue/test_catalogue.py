@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +19,6 @@ from alembic.migration import MigrationContext
 from sqlalchemy import delete, insert, select, update
 
 from catalogue.scene import COLOURS, DATABASES, check_equal, in_folder, in_tables, open_images, url_of, warm
-from doubles import Taking
 from lazycrop import ConfigurationError, LazyCrop, StoreUnavailable, Unavailable
 from lazycrop.catalogue import Demand, Derivative, Image, metadata
 from lazycrop.catalogue.syncing import SyncUnderWay
@@ -285,18 +286,26 @@ def test_what_is_stored_in_a_forked_child_is_written_too(tmp_path: Path, url: st
         check_equal(images, tmp_path)
 
 
-def test_which_sizes_nobody_wants_is_known_when_it_was_counted_for_as_long(tmp_path: Path, url: str) -> None:
-    with open_images(tmp_path, url, broker=Taking()) as images:
-        with images.catalogue.engine.begin() as connection:
-            size = {"version": 1, "format": "jpg", "bytes": 1}
-            connection.execute(insert(Derivative), [{**size, "image": "cat", "size": one} for one in ("8x8", "9x")])
+def test_a_size_that_nobody_wants_goes_where_it_was_counted_for_as_long(tmp_path: Path, url: str) -> None:
+    with open_images(tmp_path, url, marker_seconds=60) as images:
+        images.store_origin("cat", COLOURS[0])
+        kept, unwanted = (images.warm("cat", [size])[0].key for size in ("8x8", "9x"))
+        images.jobs.close()
+        month_ago = time.time() - 30 * 86_400
+        for key in (kept, unwanted):
+            os.utime(tmp_path / "images" / key, (month_ago, month_ago))
+
+        def cleaned() -> set[str]:
+            return {one.key for one in images.cleaning.clean(reasons=["unasked"], days=3)}
+
         with pytest.raises(ValueError, match="never"):
-            list(images.catalogue.unwanted(3))
+            cleaned()
         with images.catalogue.engine.begin() as connection:
             row = {"format": "jpg", "refused": False, "count": 1, "image": "cat"}
             connection.execute(insert(Demand).values(size="9x", day=_day(-10), **row))
             connection.execute(insert(Demand).values(size="8x8", day=_day(-1), **row))
-        assert [str(one.size) for one in images.catalogue.unwanted(3)] == ["9x"]
+        assert cleaned() == {unwanted}
+        check_equal(images, tmp_path)
 
 
 def _day(offset: int) -> Any:
