@@ -58,13 +58,8 @@ class Parts:
 
     policy: Policy
     access: Access
-    store: Guarded
+    common: Common
     sources: Sources
-    state: State
-    changes: Changes
-    records: Records
-    origins: Origins
-    renders: Renders
     jobs: Jobs
     maker: Maker
     pages: Pages
@@ -76,7 +71,6 @@ class Parts:
     cleaning: Cleaning
     verifying: Verifying
     mending: Mending
-    events: Events
     tracing: Tracing | None
     watch: Watch
     catalogue: Catalogue | None
@@ -85,21 +79,10 @@ class Parts:
 
 def build(config: Config) -> Parts:
     """Make the parts and connect them. Connects to nothing outside, starts no thread. Raises ConfigurationError."""
-    events, policy, tracing = Events(), Policy(config.policy), open_tracing(config)
-    if config.metrics:
-        count(events)
-    if config.events is not None:
-        events.on_all(listener(config.events))
-    store = open_store(config.store)
-    recipes = Recipes(config.recipe, policy.qualities)
-    shared = open_shared_cache(config, store)
-    state = open_state(config, shared, repr(store), recipes)
-    sources = Sources(config.sources, config.download, config.store, store.unguarded)
-    origins = Origins(store, sources, config)
-    changes = Changes(store, state, config.cache.record_seconds)
-    records = Records(store, state, changes, origins, recipes, config.cache.record_seconds)
-    renders = Renders(state, events, recipes, config.limits, config.renders)
-    common = Common(store, state, changes, records, origins, renders, events)
+    policy, tracing = Policy(config.policy), open_tracing(config)
+    access, recipes = Access(policy, config.policy), Recipes(config.recipe, policy.qualities)
+    shared = open_shared_cache(config, store := open_store(config.store))
+    common, sources = open_common(config, store, shared, recipes)
     versions = Versions(common, config)
     adopting = Adopting(common, versions, config)
     storing = Storing(common, versions, adopting, policy, recipes, config.queue.backlog_seconds)
@@ -108,24 +91,19 @@ def build(config: Config) -> Parts:
         MEZZANINES: storing.add_mezzanines,
         LOOK: adopting.look_again,
     }
-    jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors, jobs.hooks), events, tracing)
+    jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors, jobs.hooks), common.events, tracing)
     catalogue, demand = connect_catalogue(config, common, versions, policy, jobs)
     if not isinstance(config.queue.broker, str):
         jobs.queue  # An application's own broker knows the actors from the start.
-    maker = Maker(common, jobs, config)
-    access, listing = Access(policy, config.policy), Listing(common)
+    maker, listing = Maker(common, jobs, config), Listing(common)
     return Parts(
         policy=policy,
         access=access,
-        store=store,
-        state=state,
-        changes=changes,
-        records=records,
-        origins=origins,
-        renders=renders,
+        common=common,
+        sources=sources,
         jobs=jobs,
         maker=maker,
-        pages=Pages(records, origins, maker, config),
+        pages=Pages(common.records, common.origins, maker, config),
         versions=versions,
         adopting=adopting,
         fallback=Fallback(versions, config),
@@ -134,13 +112,32 @@ def build(config: Config) -> Parts:
         cleaning=Cleaning(common, listing, versions, policy, access, config, catalogue),
         verifying=Verifying(common, listing, config),
         mending=Mending(common, versions, storing, config),
-        sources=sources,
-        events=events,
         tracing=tracing,
         watch=Watch(store, shared, jobs),
         catalogue=catalogue,
         demand=demand,
     )
+
+
+def open_common(config: Config, store: Guarded, shared: KeyValue | None, recipes: Recipes) -> tuple[Common, Sources]:
+    """What those have in common who make, store and purge; and where files are that are images already."""
+    events, state = open_events(config), open_state(config, shared, repr(store), recipes)
+    sources = Sources(config.sources, config.download, config.store, store.unguarded)
+    origins = Origins(store, sources, config)
+    changes = Changes(store, state, config.cache.record_seconds)
+    records = Records(store, state, changes, origins, recipes, config.cache.record_seconds)
+    renders = Renders(state, events, recipes, config.limits, config.renders)
+    return Common(store, state, changes, records, origins, renders, events), sources
+
+
+def open_events(config: Config) -> Events:
+    """Those who listen by the settings are there from the start."""
+    events = Events()
+    if config.metrics:
+        count(events)
+    if config.events is not None:
+        events.on_all(listener(config.events))
+    return events
 
 
 def connect_catalogue(

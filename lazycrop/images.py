@@ -55,13 +55,13 @@ class LazyCrop(Upkeep):
         self.config = settings.make_config(given_settings)
         parts = build(self.config)
         self.policy = parts.policy
-        self.store = parts.store.unguarded
-        self._store = parts.store
+        self.store = parts.common.store.unguarded
+        self._store = parts.common.store
         self.jobs: Jobs = parts.jobs
         self._access = parts.access
-        self._state = parts.state
-        self._records = parts.records
-        self._renders = parts.renders
+        self._state = parts.common.state
+        self._records = parts.common.records
+        self._renders = parts.common.renders
         self._versions = parts.versions
         self._adopting = parts.adopting
         self._listing = parts.listing
@@ -73,7 +73,7 @@ class LazyCrop(Upkeep):
         self.pages = parts.pages
         self._fallback = parts.fallback
         self.watch = parts.watch
-        self._events = parts.events
+        self._events = parts.common.events
         self._catalogue = parts.catalogue
         self._demand = parts.demand
         self._service = Service(parts, self.config)

@@ -68,14 +68,14 @@ class Service:
         self._config = config
         self._policy = parts.policy
         self._access = parts.access
-        self._store = parts.store
+        self._store = parts.common.store
         self._sources = parts.sources
-        self._records = parts.records
+        self._records = parts.common.records
         self._maker = parts.maker
         self._fallback = parts.fallback
         self._room = Room(config.waiting_requests)
-        self._events, self._tracing = parts.events, parts.tracing
-        self._shortcuts = watched.open_shortcuts(config.shortcuts, parts.events)
+        self._events, self._tracing = parts.common.events, parts.tracing
+        self._shortcuts = watched.open_shortcuts(config.shortcuts, parts.common.events)
         if parts.demand is not None:
             parts.demand.gather = self._shortcuts.gather
         self.remembered, self.at_hand = self._shortcuts.redirect, self._shortcuts.at_hand

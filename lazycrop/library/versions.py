@@ -150,8 +150,10 @@ class Versions:
                 record_of(image_id, claim.number, prepared, provenance, self._records.recipe), crops=former.crops
             )
             self._put_objects(record, prepared)
-            self._land(record, claim, left)
+            current = self._land(record, claim, left)
             self._purging.delete_versions(image_id, claim.found - left.late)
+        if isinstance(current, Record) and current.private != private:  # Somebody did not wait, and copied what was.
+            return self.set_private(image_id, private)
         return self._told(record)
 
     def change(self, image_id: str, change: Callable[[Record], Record], to: str) -> Record:
@@ -176,7 +178,10 @@ class Versions:
             except BaseException:
                 self._purging.delete(self._contents.objects(to, claim.number))
                 raise
-            self._land(record, claim, left)
+            current = self._land(record, claim, left)
+        # Overtaken by somebody who did not wait any more, and copied what was.
+        if isinstance(current, Record) and current.version > record.version and current.made_from == record.made_from:
+            return self.change(image_id, change, to)
         return self._told(record)
 
     def adopt(self, image_id: str, prepared: Prepared, provenance: Provenance) -> Record:
@@ -273,8 +278,8 @@ class Versions:
         if isinstance(current, Record):
             self._state.remember(current, True, claim.began[0])
 
-    def _land(self, record: Record, claim: Claim, left: Left | None = None) -> None:
-        """Make the version whose objects are there the current one, unless a later one is.
+    def _land(self, record: Record, claim: Claim, left: Left | None = None) -> Record | Tombstone:
+        """Make the version whose objects are there the current one, unless a later one is; returns which one is.
 
         ``left``: of those that were waited for already; who waits twice is given up by who comes after.
         """
@@ -282,8 +287,11 @@ class Versions:
         if isinstance(current, Tombstone):  # purged since, by somebody who did not wait any more
             self._purging.delete_versions(record.image_id, [record.version])
             self._current.put(keys.record(record.image_id, current.version), current)  # Others may be as late.
+        elif current.private and not record.private:  # made so since, in the same way
+            self._purging.delete_versions(record.image_id, [record.version])
         self._purging.sweep_former(record.image_id, claim)
         self._remember(record, current, claim)
+        return current
 
     def _put_objects(self, record: Record, prepared: Prepared) -> None:
         """Put origin and mezzanines; of a failure nothing stays."""

@@ -16,12 +16,12 @@ from lazycrop import ConfigurationError, LazyCrop, Request, UnknownImage
 from lazycrop.access.policy import Access, Allowed, Snapped
 from lazycrop.build import build
 from lazycrop.errors import NotAllowed
-from lazycrop.library.common import Common
 from lazycrop.library.making import Maker
 from lazycrop.library.origins import Origins
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Size
 from lazycrop.model.urls import Asked
+from lazycrop.pictures.settings import Stage
 from lazycrop.service import Service
 from lazycrop.settings import make_config
 
@@ -64,22 +64,14 @@ def test_origins_may_lie_in_a_dictionary() -> None:
         def read(self, record: Record) -> bytes:
             return elsewhere[record.image_id]
 
-        def begin_reading(self, record: Record, size: Size) -> Callable[[], bytes]:
+        def begin_reading(self, record: Record, size: Size | None, stage: Stage = Stage.FIRST) -> Callable[[], bytes]:
             return lambda: elsewhere[record.image_id]
 
     config = make_config({"store": "memory:", "sizes": "any", "broker": "inline"})
     parts = build(config)
     data = png("red")
     parts.versions.store("cat", data, "bytes", (300, 200), None, False)
-    common = Common(
-        parts.store,
-        parts.state,
-        parts.changes,
-        parts.records,
-        Dictionary(parts.store, parts.sources, config),
-        parts.renders,
-        parts.events,
-    )
+    common = replace(parts.common, origins=Dictionary(parts.common.store, parts.sources, config))
     maker = Maker(common, parts.jobs, config)
     answer = Service(replace(parts, maker=maker), config).answer(Request("/cat/100x.png"))
     assert isinstance(answer.body, bytes)
