@@ -200,6 +200,7 @@ def setup_django() -> None:
     if not settings.configured:
         os.environ["DJANGO_SETTINGS_MODULE"] = "django_project.settings"
         django.setup()
+        del os.environ["DJANGO_SETTINGS_MODULE"]  # It was read, and programs that tests start are none of Django's.
 
 
 def django_site(settings: Settings, in_middleware: bool) -> dict[str, Any]:

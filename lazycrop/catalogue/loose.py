@@ -64,7 +64,7 @@ class Loosening:
             columns = connection.execute(select(Loose.columns).where(Loose.image == image_id)).scalar()
             if columns is not None and take(connection, image_id) and not _is_named(connection, image_id, columns):
                 self._purge(image_id)
-                logger.info("purged %r, which no row names", image_id)
+                logger.info("purged %r, which no row names", image_id, extra={"event": "loose", "image_id": image_id})
 
         with held() as later:
             self._database.transact(settle)

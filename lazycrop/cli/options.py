@@ -73,7 +73,8 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             own = [flag for param in self.params if not getattr(param, "hidden", False) for flag in param.opts]
             others = error.possibilities or ()
-            near = get_close_matches(error.option_name, own, 1) or get_close_matches(error.option_name, others, 3, 0.8)
+            name, likeness = error.option_name, 0.8
+            near = get_close_matches(name, own, 1, likeness) or get_close_matches(name, others, 1, likeness)
             raise click.NoSuchOption(error.option_name, possibilities=near, ctx=context) from None
 
     def invoke(self, context: click.Context) -> Any:

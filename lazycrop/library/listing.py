@@ -109,7 +109,8 @@ class Listing:
         for image_id, result in _ahead(ids, self._begin):
             what_is = result()
             if isinstance(what_is, BadRecord):
-                logger.warning("the record of %r cannot be read; verify says what can be done", image_id)
+                said = {"event": "bad-record", "image_id": image_id}
+                logger.warning("the record of %r cannot be read; verify says what can be done", image_id, extra=said)
             elif isinstance(what_is, Record) and what_is.image_id == image_id:
                 yield self._records.with_url(what_is)
 

@@ -56,7 +56,8 @@ class Mending:
             try:
                 yield from ways[way](verified, found) if way in ways else found
             except LazyCropError as error:
-                logger.warning("%r could not be mended: %s", verified.image_id, error)
+                said = {"event": "not-mended", "image_id": verified.image_id}
+                logger.warning("%r could not be mended: %s", verified.image_id, error, extra=said)
                 yield from found
 
     def _tidy(self, verified: Verified, damages: list[Damage]) -> Iterable[Damage]:

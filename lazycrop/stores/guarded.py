@@ -158,15 +158,16 @@ class Guarded:
     def begin_delete(self, key: str) -> Callable[[], None]:
         return self._begin(self._writes, partial(self._store.delete, key))
 
-    def delete_many(self, keys: Iterable[str]) -> None:
+    def delete_many(self, keys: Iterable[str]) -> bool:
         """Remove objects, in as few calls as the store can, else several at once. One that is missing is fine."""
         left = [*keys]
         store = self._store
         together = store.delete_many if isinstance(store, Deleting) and len(left) > 1 else None
         if together is not None and self._call(self._writes, partial(together, left)):
-            return
+            return True
         for start in range(0, len(left), _BATCH):
             self.together(*map(self.begin_delete, left[start : start + _BATCH]))
+        return True
 
     def discard(self, keys: Iterable[str]) -> None:
         """Have objects removed; nobody waits for it, or is told whether it went well."""

@@ -84,7 +84,7 @@ def test_what_no_broker_takes_is_counted_on(images: LazyCrop, monkeypatch: pytes
 def test_where_nothing_is_counted_nobody_is_told(tmp_path: Path) -> None:
     images = LazyCrop(store=tmp_path, sizes="any", broker="inline")
     assert type(images._service._shortcuts).__name__ == "Shortcuts"
-    assert not images._events.hears(Asked) and not images._events.hears(Refused)
+    assert not images._events.heard(Asked) and not images._events.heard(Refused)
 
 
 def test_what_is_asked_for_most_is_kept_however_much_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

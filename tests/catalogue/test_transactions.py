@@ -272,7 +272,8 @@ def test_a_job_that_fails_is_made_up_for_by_a_later_one(world: World, monkeypatc
 
     with world.session() as session:
         with monkeypatch.context() as context:
-            context.setattr(world.images._store, "delete", gone)
+            for name in ("delete", "delete_many"):
+                context.setattr(world.images._store, name, gone)
             session.add(User(avatar=world.pictures.store(session, COLOURS[0])))
             session.rollback()
         assert len(world.stored()) <= 1

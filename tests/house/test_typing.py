@@ -143,7 +143,7 @@ MISTAKES = [
     ("flask", 'LazyCrop(stroe="images")', CALL),
     ("flask", 'lazycrop.store_origin("cat", b"", bund="9x9")', CALL),
     ("flask", 'lazycrop.url("cat", b"9x9")', TYPE),
-    ("asgi", 'AsyncImages(images).purge("cat", "2")', TYPE),
+    ("asgi", 'purged = AsyncImages(images).purge("cat", "2")', TYPE),
     ("django", 'get_images().url("cat", 200)', TYPE),
     ("flask", "LazyCrop(sizes=7)", TYPE),
     ("pyramid", 'pyramid_lazycrop.set_lazycrop(Configurator(), stroe="images")', CALL),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from schedules import Schedule
+from schedules import Schedule, version_of
 from world import FOR_EVER, MINUTE, PATH, RECORD, colour_of, colours, picture
 
 from lazycrop import LazyCrop, LazyCropError
@@ -159,11 +159,6 @@ def check_orphans(schedule: Schedule) -> None:
             assert key.version in of, f"{name} is left"
         if key.kind == "mezzanine":
             assert key.version < what_is.version, f"{name} is left"
-
-
-def version_of(name: str) -> int:
-    key = Key.parse(name)
-    return key.version if key else 0
 
 
 def is_swept_later(name: str, data: bytes) -> bool:

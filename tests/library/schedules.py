@@ -33,6 +33,7 @@ from lazycrop import LazyCrop, LazyCropError
 from lazycrop.errors import BadRequest, UnknownImage
 from lazycrop.http.requests import Request
 from lazycrop.model import keys
+from lazycrop.model.keys import Key
 from lazycrop.model.records import Pointer, Record, Tombstone, read
 
 
@@ -100,6 +101,11 @@ class Schedule:
         assert not isinstance(said, Pointer)
         return said
 
+    def is_former(self, key: str) -> bool:
+        """Is this of a version that the image is not any more?"""
+        what_is = self.current()
+        return isinstance(what_is, Record) and what_is.version != version_of(key)
+
     def notice(self, name: str, key: str) -> None:
         """What has to be true after each call."""
         kind = kind_of(key)
@@ -107,6 +113,8 @@ class Schedule:
             self.notice_current()
         elif (name, kind) == ("put", "size"):
             self.sizes.add(key)
+        elif (name, kind) == ("delete", "size") and self.is_former(key):
+            self.sizes.discard(key)  # by a job that was overtaken: it cannot know whether it was a purge
         elif (name, kind) == ("delete", "origin") and self.trouble in ("none", "put", "kill"):
             what_is = self.current()
             assert not isinstance(what_is, Record) or what_is.origin_key != key, "it is what is current"
@@ -270,3 +278,8 @@ class Schedule:
         except (LazyCropError, Killed):
             self.messages.append(job)  # It is given out again.
             raise
+
+
+def version_of(name: str) -> int:
+    key = Key.parse(name)
+    return key.version if key else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ from lazycrop.errors import ConfigurationError, StoreUnavailable
 from lazycrop.http.requests import Request
 from lazycrop.model.keys import CHANGES
 from lazycrop.stores.memory import MemoryStore
-from servers import photo
+from servers import eventually, photo
 
 
 class Remote(MemoryStore):
@@ -137,12 +136,7 @@ def test_old_words_are_deleted_by_whoever_finds_them(clock: SimpleNamespace) -> 
     for _ in range(2):
         clock.now += 61
         assert images.record("dog").version == 1
-    images.close()
-    images._store.close()
-    for thread in threading.enumerate():
-        if thread.name.startswith("lazycrop-store"):
-            thread.join(10)
-    assert not [*store.list(CHANGES)]
+    eventually(lambda: not [*store.list(CHANGES)], what="old words are deleted")
 
 
 def test_no_record_is_trusted_for_longer_than_words_stay() -> None:

@@ -24,6 +24,7 @@ from conftest import Base
 from lazycrop import BadImageId, Helpers, ImageApp, LazyCrop, Request
 from lazycrop.http.answers import Answer
 from lazycrop.model.derivatives import Derivative
+from lazycrop.model.keys import CHANGES
 from lazycrop.stores import FolderStore, MemoryStore, Store
 from lazycrop.testing import check_store
 from servers import S3, Memcached
@@ -76,7 +77,7 @@ def ask(images: LazyCrop, url: str, **parts: Any) -> Answer:
 
 def objects(store: Store, folder: str = "") -> list[str]:
     """All keys below; SeaweedFS lists folders that are empty, too."""
-    found = [*store.list(folder)]
+    found = [name for name in store.list(folder) if name != CHANGES]  # which are of no image
     below = [key for name in found if name.endswith("/") for key in objects(store, name)]
     return [name for name in found if not name.endswith("/")] + below
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -140,6 +141,7 @@ def test_a_task_of_ones_own_is_called_by_its_own_word(
     stored_response(images, (100, None))
     assert len(messages) == 1
     assert "secret" not in str(messages)
+    assert abs(messages[0].pop("since") - time.time()) < 60
     assert messages[0] == {
         "store": images.images.config.store.store, "image_id": "cat", "size": "100x", "format": "jpg", "version": 1,
     }  # fmt: skip

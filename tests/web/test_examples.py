@@ -131,7 +131,7 @@ def test_what_is_no_picture_is_refused_with_a_sentence(example: str, tmp_path: P
 
 def test_every_example_is_tested_and_short() -> None:
     folders = {path.parent.name: path for path in (ROOT / "examples").glob("*/app.py")}
-    assert set(folders) == {
+    assert set(folders) - {"gallery"} == {  # test_gallery.py tests that one
         *("flask", "pyramid", "wheezy", "bottle", "paste", "django", "wsgi", "asgi", "starlette", "fastapi")
     }
     for path in folders.values():
