@@ -18,6 +18,7 @@ from lazycrop.concurrency.timing import Tracing
 from lazycrop.errors import ConfigurationError
 from lazycrop.events import Events, listener
 from lazycrop.library.adopting import Adopting
+from lazycrop.library.budget import Budget
 from lazycrop.library.changes import Changes
 from lazycrop.library.cleaning import Cleaning
 from lazycrop.library.common import Common
@@ -28,16 +29,19 @@ from lazycrop.library.listing import Listing
 from lazycrop.library.making import Maker
 from lazycrop.library.mending import Mending
 from lazycrop.library.origins import Origins
+from lazycrop.library.overload import Overload
 from lazycrop.library.pages import Pages
 from lazycrop.library.records import Records
 from lazycrop.library.renders import Renders
 from lazycrop.library.state import LARGEST, State
+from lazycrop.library.stored_sizes import StoredSizes
 from lazycrop.library.storing import Storing
 from lazycrop.library.verifying import Verifying
 from lazycrop.library.versions import Versions
 from lazycrop.library.walking import Walking
 from lazycrop.library.warming import Warming
 from lazycrop.library.watch import Watch
+from lazycrop.model.derivatives import CONTENT_TYPES
 from lazycrop.pictures.settings import Recipes
 from lazycrop.queues.brokers import BrokerQueue
 from lazycrop.queues.contract import EMBEDDED, INLINE, NO_HOOKS, Actor, Hooks, Queue, QueueSettings
@@ -62,6 +66,7 @@ class Parts:
     sources: Sources
     jobs: Jobs
     maker: Maker
+    overload: Overload
     pages: Pages
     versions: Versions
     adopting: Adopting
@@ -85,7 +90,9 @@ def build(config: Config) -> Parts:
     common, sources = open_common(config, store, shared, recipes)
     versions = Versions(common, config)
     adopting = Adopting(common, versions, config)
-    storing = Storing(common, versions, adopting, policy, recipes, config.queue.backlog_seconds)
+    stored = StoredSizes(store, common.state, len(CONTENT_TYPES) * config.policy.max_sizes)
+    budget = Budget(common.state, stored, policy, config)
+    storing = Storing(common, versions, adopting, policy, recipes, budget, config.queue.backlog_seconds)
     actors: dict[str, Actor] = {
         STORE: storing.store,
         MEZZANINES: storing.add_mezzanines,
@@ -95,7 +102,7 @@ def build(config: Config) -> Parts:
     catalogue, demand = connect_catalogue(config, common, versions, policy, jobs)
     if not isinstance(config.queue.broker, str):
         jobs.queue  # An application's own broker knows the actors from the start.
-    maker, listing = Maker(common, jobs, config), Listing(common)
+    maker, listing = Maker(common, jobs, budget, config), Listing(common)
     return Parts(
         policy=policy,
         access=access,
@@ -103,6 +110,7 @@ def build(config: Config) -> Parts:
         sources=sources,
         jobs=jobs,
         maker=maker,
+        overload=Overload(common, stored, policy),
         pages=Pages(common.records, common.origins, maker, config),
         versions=versions,
         adopting=adopting,
@@ -113,7 +121,7 @@ def build(config: Config) -> Parts:
         verifying=Verifying(common, listing, config),
         mending=Mending(common, versions, storing, config),
         tracing=tracing,
-        watch=Watch(store, shared, jobs),
+        watch=Watch(common, shared, jobs),
         catalogue=catalogue,
         demand=demand,
     )

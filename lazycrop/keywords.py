@@ -45,6 +45,10 @@ class Settings(TypedDict, total=False):
     follow_seconds: float
     """How long to wait for bytes that another process is making, before making them here."""
 
+    store_after: int
+    """How often a size has to be asked for, within ``marker_seconds``, before it is stored; until then it is rendered,
+    and answered again while it is hot. With 2, a scan of thousands of sizes writes nothing."""
+
     renders: int
     """Renders at once in one process; 0 is the number of CPUs."""
 
@@ -69,6 +73,10 @@ class Settings(TypedDict, total=False):
 
     max_edge: int
     """The longest side of any size, in device pixels."""
+
+    max_sizes: int
+    """How many sizes of one image visitors may have stored where ``sizes`` is ``any``, besides those of ``presets``;
+    one more is rendered and not stored. 0 sets no bound."""
 
     snap: bool
     """Redirect a size off the list to the smallest one on it that covers it with the same fit, instead of 404."""
@@ -194,7 +202,8 @@ class Settings(TypedDict, total=False):
     """How long one process has the sole right to make a size."""
 
     quarantine_seconds: int
-    """How long an image that failed twice is not tried again."""
+    """How long an image that failed twice is not tried again; each time that it fails after that it is twice as long,
+    up to a day."""
 
     broker: str | Broker | Queue
     """``embedded`` (threads of this process), ``inline``, ``redis://…``, ``amqp://…``, a Dramatiq broker or a Queue."""

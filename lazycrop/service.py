@@ -23,6 +23,7 @@ from lazycrop.errors import (
     NotAllowed,
     NotFound,
     OriginChanged,
+    Overloaded,
     Quarantined,
     SourceUnavailable,
     StoreUnavailable,
@@ -71,7 +72,7 @@ class Service:
         self._store = parts.common.store
         self._sources = parts.sources
         self._records = parts.common.records
-        self._maker = parts.maker
+        self._maker, self._overload = parts.maker, parts.overload
         self._fallback = parts.fallback
         self._room = Room(config.waiting_requests)
         self._events, self._tracing = parts.common.events, parts.tracing
@@ -126,9 +127,18 @@ class Service:
         case = self._case(request, asked, found, is_last)
         if case.outcome.asked is not None and request.method == "GET":
             watched.tell_asked(self._events, case.outcome.asked)
-        return (
-            self._unchanged(case) or self._stored(case) or self._hot(case) or self._promised(case) or self._made(case)
-        )
+        try:
+            return (
+                self._unchanged(case)
+                or self._stored(case)
+                or self._hot(case)
+                or self._promised(case)
+                or self._made(case)
+            )
+        except Overloaded:
+            if (meanwhile := self._meanwhile(case, asked.derivative, decision.signed)) is None:
+                raise
+            return meanwhile
 
     def _decided(self, asked: urls.Asked) -> Allowed | Snapped:
         """What policy says of it; what it does not list is told of, because it may be worth to be."""
@@ -223,8 +233,8 @@ class Service:
                 self._maker.store_hot(found, hot.data)
             outcome = case.status("hit; detail=hot")
             return answers.picture(hot.data, len(hot.data), found.derivative.format, case.freshness, outcome)
-        if found.quarantined:
-            minutes = -(-self._config.cache.quarantine_seconds // 60)
+        if found.quarantined_until:
+            minutes = max(1, round((found.quarantined_until - time.time()) / 60))
             raise Quarantined(
                 f"The image {found.record.image_id!r} could not be decoded; it is tried again in {minutes} minutes."
             )
@@ -248,6 +258,18 @@ class Service:
             return stored
         outcome = case.status("fwd=miss; collapsed" if made.collapsed else "fwd=miss; detail=rendered")
         return answers.picture(made.data, len(made.data), case.found.derivative.format, case.freshness, outcome)
+
+    def _meanwhile(self, case: _Case, asked: Derivative, signed: bool) -> Answer | None:
+        """A redirect to the nearest size that is stored, for who may see that."""
+        found, offered = case.found, self._config.offered_formats
+        others = named_formats(case.request.accept, offered) if asked.format == AUTO else []
+        nearest = self._overload.nearest(found, [*dict.fromkeys([found.derivative.format, *others])], signed)
+        if nearest is None:
+            return None
+        nearest, private = replace(nearest, version=asked.version), found.record.private
+        return answers.meanwhile(
+            self.location(nearest, case.request.mount, case.freshness.expires, private), case.freshness
+        )
 
     def _stored_after_all(self, case: _Case) -> Answer | None:
         """The answer once it turned out that the picture is in the store, made by whatever settings there were."""

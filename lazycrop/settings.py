@@ -29,6 +29,9 @@ from lazycrop.sources.download import DownloadSettings
 from lazycrop.sources.settings import SourceSettings
 from lazycrop.stores.contract import StoreSettings
 
+MOST_ASKED = 100
+"""So often a size may have to be asked for before it is stored: the cache has an entry for each time."""
+
 PREFIX = "lazycrop."
 ENVIRONMENT_PREFIX = "LAZYCROP_"
 
@@ -67,6 +70,12 @@ class ServiceSettings:
     follow_seconds: float = option(
         3.0, "How long to wait for bytes that another process is making, before making them here."
     )
+    store_after: int = option(
+        1,
+        "How often a size has to be asked for, within `marker_seconds`, before it is stored; until then it is "
+        "rendered, and answered again while it is hot. With 2, a scan of thousands of sizes writes nothing.",
+        least=1,
+    )
     renders: int = option(0, "Renders at once in one process; 0 is the number of CPUs.")
     metrics: bool = option(False, "Whether this process counts what it does, for Prometheus; needs `[metrics]`.")
     traces: bool = option(False, "Whether this process makes spans, with OpenTelemetry; needs `[otel]`.")
@@ -74,6 +83,8 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
+        if self.store_after > MOST_ASKED:
+            raise ConfigurationError(f"'store_after' is {self.store_after}; it is {MOST_ASKED} at most.")
         if self.events is not None:
             listener(self.events)
         if self.format not in (*CONTENT_TYPES, AUTO):

@@ -78,6 +78,11 @@ class PolicySettings:
     )
     formats: tuple[str, ...] = option(tuple(CONTENT_TYPES), "The formats that may be asked for.")
     max_edge: int = option(4096, "The longest side of any size, in device pixels.")
+    max_sizes: int = option(
+        0,
+        "How many sizes of one image visitors may have stored where `sizes` is `any`, besides those of `presets`; one "
+        "more is rendered and not stored. 0 sets no bound.",
+    )
     snap: bool = option(
         False,
         "Redirect a size off the list to the smallest one on it that covers it with the same fit, instead of 404.",

@@ -46,7 +46,11 @@ class CacheSettings:
         60, "How long the bytes of a new size are kept for other requests, processes and the worker."
     )
     lease_seconds: int = option(60, "How long one process has the sole right to make a size.")
-    quarantine_seconds: int = option(600, "How long an image that failed twice is not tried again.")
+    quarantine_seconds: int = option(
+        600,
+        "How long an image that failed twice is not tried again; each time that it fails after that it is twice as "
+        "long, up to a day.",
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.cache, str):

@@ -13,6 +13,7 @@ from functools import partial
 
 import click
 
+from lazycrop.access.policy import PolicySettings
 from lazycrop.caches.layered import ping
 from lazycrop.caches.memcached import Memcached
 from lazycrop.cli.options import Settings, command
@@ -66,7 +67,7 @@ def check(settings: Settings) -> None:
             images.catalogue.database.ping,
             "Start it, correct 'catalogue', or run 'lazycrop catalogue create'; until then it is not kept.",
         )
-    for warning in [*_warnings(images), *_dead(images)]:
+    for warning in [*_warnings(images), *_dead(images), *_quarantined(images)]:
         click.echo(f"! {warning}")
     images.close()
     sys.exit(checklist.failed)
@@ -195,13 +196,34 @@ def _dead(images: LazyCrop) -> Iterator[str]:
         yield f"{jobs} failed for good: lazycrop queue --dead 10 shows them, and --requeue tries them again."
 
 
+def _quarantined(images: LazyCrop) -> Iterator[str]:
+    """The images that no visitor can see in a new size."""
+    try:
+        found = images.watch.quarantined()
+    except LazyCropError:  # The store's own line says so.
+        return
+    for one in sorted(found, key=lambda one: one.image_id):
+        until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.until))
+        what = f"{one.image_id!r} cannot be rendered ({one.code})"
+        yield f"{what}; it is tried again at {until}, or once it is stored anew."
+
+
+def _any(policy: PolicySettings) -> str:
+    if policy.max_sizes:
+        return f"sizes=any: anybody can have {policy.max_sizes} sizes of each image stored ('max_sizes')."
+    return (
+        f"sizes=any: anybody can fill the store with sizes of up to {policy.max_edge} pixels; "
+        "'max_sizes' and 'store_after' bound that."
+    )
+
+
 def _warnings(images: LazyCrop) -> Iterator[str]:
     """What works, and may not be meant."""
     settings = images.config
     if images.closed:
         yield "Nothing may be asked for: set 'sizes', 'presets' or 'secret'."
     if images.policy.any:
-        yield f"sizes=any: anybody can fill the store with sizes of up to {settings.policy.max_edge} pixels."
+        yield _any(settings.policy)
     if settings.queue.broker not in (EMBEDDED, INLINE):
         if settings.store.store == _MEMORY:
             yield f"store={_MEMORY} is each process's own: what a worker stores there nobody finds."

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -27,6 +27,7 @@ _SECURITY = (
 )
 # Until the small format or the last stage is stored, so that readers come back for it.
 _SOON = 60
+_MEANWHILE = 10  # Seconds after which what was asked for may be made.
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 STATUS_LINES = {status: f"{status} {reason}" for status, reason in _REASONS.items()}
 _MAX_AGE = re.compile("max-age=([0-9]+)")
@@ -202,6 +203,16 @@ def redirect(location: str, status: int, freshness: Freshness, outcome: Outcome)
 def elsewhere(location: str) -> Answer:
     """302 to another URL of ours. ``location``: an absolute path (RFC 9110, 10.2.2): no Host header has a say."""
     return Answer(302, [("Location", location), ("Content-Length", "0"), ("Cache-Control", "no-store"), *_SECURITY])
+
+
+def meanwhile(location: str, freshness: Freshness) -> Answer:
+    """302 to another size, for some seconds. ``location``: as in :func:`elsewhere`. ``freshness``: of what was asked
+    for, as which it is private, and varies.
+    """
+    brief = replace(freshness, max_age=_MEANWHILE, versioned=False, brief=False)
+    kept = [(name, value) for name, value in brief.headers() if name in ("Cache-Control", "Vary")]
+    headers = [("Location", location), ("Content-Length", "0"), *kept, *_SECURITY]
+    return Answer(302, headers, b"", Outcome("fwd=miss; detail=nearest"))
 
 
 def moved(path: str, query: str) -> Answer:

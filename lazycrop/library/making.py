@@ -9,6 +9,7 @@ from lazycrop.concurrency import waits
 from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
 from lazycrop.concurrency.timing import measure
+from lazycrop.library.budget import Budget
 from lazycrop.library.common import Common
 from lazycrop.library.jobs import LOOK, MEZZANINES, STORE, Jobs
 from lazycrop.library.records import Found
@@ -36,10 +37,10 @@ class Made:
 class Maker:
     """Makes derivatives for requests."""
 
-    def __init__(self, common: Common, jobs: Jobs, config: Config) -> None:
+    def __init__(self, common: Common, jobs: Jobs, budget: Budget, config: Config) -> None:
         self._store, self._state, self._records = common.store, common.state, common.records
         self._origins, self._renders = common.origins, common.renders
-        self._jobs = jobs
+        self._jobs, self._budget = jobs, budget
         self._config = config
         self._flights: SingleFlight[Made] = SingleFlight()
         self._looks: dict[str, float] = {}  # until when no look is due, by image id
@@ -53,17 +54,25 @@ class Maker:
         """
         seconds = left(self._config.request_seconds)
         made, led = self._flights.run(self._name(found), lambda: self._lead(found), seconds)
-        return made if led else replace(made, collapsed=True)
+        made = made if led else replace(made, collapsed=True)
+        if made.collapsed and made.data is not None and self._budget.counts:
+            self.store_hot(found, made.data)
+        return made
 
     def order(self, found: Found) -> None:
-        """Have a derivative made and stored without waiting for it, and without having others wait."""
+        """Have a derivative made and stored without waiting for it, and without having others wait.
+
+        That is for a visitor who asks for it, so that it may be too early.
+        """
+        if not self._budget.takes(found):
+            return
         with self._state.lease(found.record.image_id, f"order {self._name(found)}") as lease:
             if lease.ours and self._jobs.send(STORE, found.derivative, soon=True):
                 lease.keep()
 
     def store_hot(self, found: Found, data: bytes) -> None:
-        """Have bytes stored that are hot because no broker took them when they were made."""
-        if not self._jobs.ready:
+        """Have bytes stored that are hot because no broker took them when they were made, or it was too early."""
+        if not self._jobs.ready or not self._budget.takes(found):
             return
         with self._state.lease(found.record.image_id, self._name(found)) as lease:
             if lease.ours and self._handed_over(found, data):
@@ -104,7 +113,9 @@ class Maker:
                 self._state.keep_hot(derivative, tag, data, queued=False)
                 return Made(data)
             with measure("enqueue"):
-                if self._handed_over(found, data):
+                if not self._budget.takes(found):
+                    self._state.keep_hot(derivative, tag, data, queued=False)
+                elif self._handed_over(found, data):
                     lease.keep()
                 self._order_mezzanines(found)
             return Made(data)

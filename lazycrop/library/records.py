@@ -41,6 +41,7 @@ class Found:
     ``derivative``: with its version and format. ``fresh_until``: until when the record need not be asked for again, in
     Unix time. ``recipe``: the fingerprint of what its bytes are made by, or the stored ones were. ``stored``: it is
     known to be in the store. ``is_first``: it is not, and what is stored will have other bytes than those that answer.
+    ``quarantined_until``: until when its image is not tried again, in Unix time; else 0.0.
     """
 
     derivative: Derivative
@@ -50,7 +51,7 @@ class Found:
     stored: bool
     is_first: bool
     hot: Hot | None
-    quarantined: bool
+    quarantined_until: float
 
     @property
     def key(self) -> str:
@@ -274,7 +275,7 @@ class Records:
             stored=stored_by is not None,
             is_first=stored_by is None and self._recipes.stored_stage(derivative) is Stage.LAST,
             hot=known.hot_of(record),
-            quarantined=known.quarantines(record),
+            quarantined_until=known.quarantined_until(record),
         )
 
     def as_stored(self, found: Found) -> Found:

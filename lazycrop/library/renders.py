@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
+from lazycrop.concurrency import waits
 from lazycrop.concurrency.forks import renew
 from lazycrop.concurrency.memory import Memory
 from lazycrop.concurrency.pool import Pool
-from lazycrop.errors import ImageError, ImageTooLarge, LazyCropError, Overloaded
+from lazycrop.errors import ImageError, LazyCropError, Overloaded
 from lazycrop.events import Events, Failed, Rendered, Rendering
 from lazycrop.library.state import State
 from lazycrop.model.derivatives import Derivative
@@ -39,17 +40,23 @@ class Bench:
 
     def after_fork(self) -> None:
         self._slots = threading.BoundedSemaphore(self._count)
+        self._usual = 0.0  # Seconds that a thread is waited for at this time.
 
     def run(self, do: Callable[[], T], wait: float) -> T:
-        """What ``do()`` returns. Blocks ``wait`` seconds at most until a thread is free; else raises Overloaded."""
+        """What ``do()`` returns. Blocks ``wait`` seconds at most until a thread is free; else raises Overloaded.
+
+        So it does at once where as many requests wait for long as may (:mod:`lazycrop.concurrency.waits`).
+        """
         with self.slot(wait):
             return self._pool.submit(do).result()
 
     @contextmanager
     def slot(self, wait: float) -> Iterator[None]:
         slots = self._slots
+        began = time.monotonic()
         if not slots.acquire(blocking=False):
-            self._wait(slots, wait)
+            self._wait(slots, wait, began)
+        self._usual += (time.monotonic() - began - self._usual) / 4
         self._moved(under_way=1)
         try:
             yield
@@ -57,13 +64,22 @@ class Bench:
             slots.release()
             self._moved(under_way=-1)
 
-    def _wait(self, slots: threading.BoundedSemaphore, wait: float) -> None:
+    def _wait(self, slots: threading.BoundedSemaphore, wait: float, began: float) -> None:
         self._moved(waiting=1)
         try:
-            if not slots.acquire(timeout=wait):
+            if not waits.ended(
+                lambda seconds: slots.acquire(timeout=seconds), wait, lambda: self._is_late(began), waits.wait_long
+            ):
                 raise Overloaded("All renders that this process does at once are taken; ask again in a moment.")
         finally:
             self._moved(waiting=-1)
+
+    def _is_late(self, began: float) -> bool:
+        """Is it long that somebody waits who began then? Who comes next knows it before that one's turn has come."""
+        waited = time.monotonic() - began
+        if waited >= waits.LONG:
+            self._usual = max(self._usual, waited)
+        return self._usual >= waits.LONG
 
     def _moved(self, waiting: int = 0, under_way: int = 0) -> None:
         if self._events.heard(Rendering):
@@ -88,16 +104,16 @@ class Renders:
     def size(self, derivative: Derivative, record: Record, source: bytes, stage: Stage, wait: float) -> bytes:
         """The bytes of a stage of ``derivative``, made from ``source``. Blocks ``wait`` seconds at most for a slot.
 
-        A picture that cannot be made is counted, and is quarantined at the second time.
+        A picture that cannot be made is counted, and its image is quarantined at the second time.
         Raises :class:`~lazycrop.errors.ImageError`, :class:`~lazycrop.errors.Overloaded`.
         """
         started = time.perf_counter()
         try:
             data = self._benches[stage].run(self._work(derivative, record, source, stage), wait)
         except Exception as error:
-            if _is_of_the_picture(error):
-                self._state.count_failure(derivative, record.tag)
             code = error.code if isinstance(error, LazyCropError) else type(error).__name__
+            if _is_of_the_picture(error):
+                self._state.count_failure(derivative, record.tag, code)
             self._events.tell(Failed(record.image_id, record.version, derivative.key, code=code))
             raise
         if stage == Stage.FIRST:  # Of the last one it is said that it is stored.
@@ -137,7 +153,10 @@ class Renders:
 
 
 def _is_of_the_picture(error: Exception) -> bool:
-    """Will it come again with the same bytes? Time and memory, which a busy machine may lack, do not say so."""
-    if isinstance(error, ImageError):
-        return not isinstance(error, ImageTooLarge)
-    return not isinstance(error, LazyCropError)
+    """May it come again with the same bytes? Memory, which a busy machine may lack, does not say so.
+
+    What takes too long does: it is what costs most each time, and a machine is not that busy twice in some minutes.
+    """
+    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+        return False
+    return isinstance(error, ImageError) or not isinstance(error, LazyCropError)

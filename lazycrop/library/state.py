@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from lazycrop.caches.contract import CacheSettings
 from lazycrop.caches.sealed import Sealed
 from lazycrop.errors import BadRecord
+from lazycrop.library.quarantine import PLACES, Failures, Quarantine
 from lazycrop.model import keys
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
@@ -27,6 +28,8 @@ from lazycrop.pictures.settings import Recipes, Stage
 LARGEST = 999_000
 
 _CHANGES = "changes"
+_QUARANTINE = "quarantine"
+_SIZES_SECONDS = 600  # A list of sizes that is older says little.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,10 @@ class Known:
     def hot_of(self, record: Record) -> Hot | None:
         return _read_hot(self.hot, record.tag)
 
-    def quarantines(self, record: Record) -> bool:
-        return self.failures == f"{record.tag} 2".encode()
+    def quarantined_until(self, record: Record) -> float:
+        """Until when it is not tried again, in Unix time; 0.0 where it may be."""
+        failures = Failures.read(self.failures, record.tag)
+        return failures.until if failures.quarantined else 0.0
 
 
 class Lease:
@@ -189,13 +194,65 @@ class State:
         """What the lease to make a derivative is called: who makes other bytes is no reason to wait."""
         return f"{derivative.key} {tag} {self._recipes.fingerprint(derivative, Stage.FIRST)}"
 
-    def count_failure(self, derivative: Derivative, tag: str) -> None:
-        """An image could not be decoded; the second time in ``quarantine_seconds`` puts it into quarantine."""
-        name = _failures_name(derivative)
+    def count_failure(self, derivative: Derivative, tag: str, code: str = "") -> None:
+        """A picture could not be made; the second time in ``quarantine_seconds`` puts its image into quarantine.
+
+        ``code``: of the error.
+        """
+        name, seconds = _failures_name(derivative), self._settings.quarantine_seconds
         (value,) = self._cache.get_many(derivative.image_id, [name])
-        again = value is not None and value.startswith(f"{tag} ".encode())
-        seconds = self._settings.quarantine_seconds
-        self._cache.set(derivative.image_id, name, f"{tag} {2 if again else 1}".encode(), seconds)
+        before = Failures.read(value, tag)
+        now = before.again(seconds)
+        if now != before:
+            self._cache.set(derivative.image_id, name, now.printed(), now.kept(seconds))
+            if now.quarantined:
+                self._list(Quarantine(derivative.image_id, derivative.version or 1, tag, now.until, code), now)
+
+    def _list(self, one: Quarantine, failures: Failures) -> None:
+        """Among those in quarantine, where a place is free."""
+        seconds = int(failures.until - time.time()) + 1
+        for place, value in zip(PLACES, self._cache.get_many(_QUARANTINE, PLACES), strict=True):
+            if value is None and self._cache.add(_QUARANTINE, place, one.printed(), seconds):
+                return
+
+    def quarantined(self) -> list[Quarantine]:
+        """Those in quarantine, as far as the cache knows them; a hundred at most."""
+        values = self._cache.get_many(_QUARANTINE, PLACES)
+        return [found for value in values if (found := Quarantine.read(_read_json(value))) is not None]
+
+    def is_asked_more(self, derivative: Derivative, tag: str, most: int) -> bool:
+        """Count one more request for a derivative: have there been more than ``most``?
+
+        A cache cannot count; but of those who add one thing at once, one does. So each request takes a place of its
+        own among the first, and who finds none comes after them.
+        """
+        group, names = derivative.image_id, [f"asked {number} {tag} {derivative.key}" for number in range(most)]
+        for name, value in zip(names, self._cache.get_many(group, names), strict=True):
+            if value is None and self._cache.add(group, name, b"1", self._settings.marker_seconds):
+                return False
+        return True
+
+    def marked(self, derivatives: Sequence[Derivative], tag: str) -> set[Derivative]:
+        """Those of some derivatives of one image that are known to be stored."""
+        if not derivatives:
+            return set()
+        values = self._cache.get_many(derivatives[0].image_id, [_marker_name(one) for one in derivatives])
+        pairs = zip(derivatives, values, strict=True)
+        return {one for one, value in pairs if (value or b"").startswith(f"{tag} ".encode())}
+
+    def sizes(self, record: Record) -> tuple[str | None, bool]:
+        """What :meth:`remember_sizes` kept, None where nothing is; and whether that is fresh."""
+        (value,) = self._cache.get_many(record.image_id, [_sizes_name(record)])
+        match _read_json(value):
+            case [float() as fresh_until, str(tag), str(names)] if tag == record.tag:
+                return names, time.time() < fresh_until
+        return None, False
+
+    def remember_sizes(self, record: Record, names: str, fresh: float) -> None:
+        """Keep the names of what is stored of an image: ``fresh`` for so many seconds, and better than none then."""
+        value = json.dumps([time.time() + fresh, record.tag, names]).encode()
+        if len(value) <= self._largest:
+            self._cache.set(record.image_id, _sizes_name(record), value, _SIZES_SECONDS)
 
     def close(self) -> None:
         self._cache.close()
@@ -210,6 +267,10 @@ def _marker_name(derivative: Derivative) -> str:
 
 def _failures_name(derivative: Derivative) -> str:
     return f"failures {keys.record(derivative.image_id, derivative.version)}"
+
+
+def _sizes_name(record: Record) -> str:
+    return f"sizes {keys.record(record.image_id, record.version)}"
 
 
 def _record_name(image_id: str, version: int | None) -> str:

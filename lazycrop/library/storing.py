@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from typing import Any
 
 from lazycrop.access.policy import Policy
@@ -11,6 +12,7 @@ from lazycrop.concurrency.timing import measure
 from lazycrop.errors import BadRequest
 from lazycrop.events import Gone, Stored
 from lazycrop.library.adopting import Adopting
+from lazycrop.library.budget import Budget
 from lazycrop.library.common import Common
 from lazycrop.library.jobs import SINCE
 from lazycrop.library.origins import put
@@ -35,6 +37,7 @@ class Storing:
         adopting: Adopting,
         policy: Policy,
         recipes: Recipes,
+        budget: Budget,
         backlog_seconds: int,
     ) -> None:
         self._store, self._state, self._records = common.store, common.state, common.records
@@ -43,10 +46,12 @@ class Storing:
         self._adopting = adopting
         self._policy = policy
         self._recipes = recipes
+        self._budget = budget
         self._backlog_seconds = backlog_seconds
 
     def store(self, message: Any) -> None:
-        """Store the derivative that a message names; an object that is there stays as it is.
+        """Store the derivative that a message names; an object that is there stays as it is. What visitors ask for is
+        not stored where its image has as many sizes as it may have.
 
         The record is read before and after: what was purged or replaced meanwhile leaves nothing behind.
         """
@@ -58,7 +63,9 @@ class Storing:
         if record is None:  # Purged or replaced since it was asked for, perhaps after an earlier try had put it.
             self._clear(derivative)
             return
-        recipe = self._put(derivative, record, self._stage(derivative, message))
+        recipe = self._put(derivative, record, self._stage(derivative, message), SINCE in message)
+        if recipe is None:
+            return
         now = self._records.read_now(derivative.image_id, derivative.version)
         if now is None or now.tag != record.tag:
             self._store.delete(record.key_of(derivative))
@@ -85,8 +92,12 @@ class Storing:
         is_late = isinstance(since, int | float) and time.time() > since + self._backlog_seconds
         return Stage.FIRST if is_late else self._recipes.stored_stage(derivative)
 
-    def _put(self, derivative: Derivative, record: Record, stage: Stage) -> str:
-        """Put it unless it is there; returns the recipe of the object."""
+    def _put(self, derivative: Derivative, record: Record, stage: Stage, asked: bool) -> str | None:
+        """Put it unless it is there; returns the recipe of the object. ``asked``: by visitors, of whom some may ask for
+        too much; then there is None.
+        """
+        if asked and self._budget.is_full(derivative, record):
+            return None
         hot = self._state.hot(derivative, record.tag) if stage == Stage.FIRST else None
         data = hot.data if hot else None
         key = record.key_of(derivative)
@@ -94,7 +105,9 @@ class Storing:
             data = self._rendered(derivative, record, stage)
         if data is None:
             return self._records.recipe_of_stored(derivative, record)
-        with measure("store"):
+        with self._budget.room(derivative, record) if asked else nullcontext(True) as has_room, measure("store"):
+            if not has_room:
+                return None
             is_new = put(self._store, record, key, data, CONTENT_TYPES[derivative.format], new=True)
         if is_new:
             said = {"event": "stored", "key": derivative.key, "bytes": len(data)}

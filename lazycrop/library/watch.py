@@ -11,9 +11,10 @@ from lazycrop.caches.layered import ping
 from lazycrop.concurrency.deadlines import deadline
 from lazycrop.concurrency.forks import Lock
 from lazycrop.concurrency.guard import Resting
+from lazycrop.library.common import Common
 from lazycrop.library.jobs import Jobs
+from lazycrop.library.quarantine import Quarantine
 from lazycrop.queues.contract import Backlog, Inspectable, Letter
-from lazycrop.stores.contract import Store
 
 _NOWHERE = "lazycrop-health"  # What no object is named: that it is not there is an answer.
 _KEPT = 1.0  # Seconds: many may ask, and each time is a round trip to three servers.
@@ -44,8 +45,8 @@ class Health:
 class Watch:
     """``shared``: the cache that processes have in common, if there is one."""
 
-    def __init__(self, store: Store, shared: KeyValue | None, jobs: Jobs) -> None:
-        self._store = store
+    def __init__(self, common: Common, shared: KeyValue | None, jobs: Jobs) -> None:
+        self._store, self._state, self._records = common.store, common.state, common.records
         self._shared = shared
         self._jobs = jobs
         self._lock = Lock()
@@ -81,6 +82,18 @@ class Watch:
         """The dead jobs, the oldest first. Raises as above."""
         queue = self._jobs.queue
         return queue.letters(limit) if isinstance(queue, Inspectable) else []
+
+    def quarantined(self) -> list[Quarantine]:
+        """The images that are not tried again for a while, by the cache that processes share; a hundred at most.
+
+        Not those that have been stored again, or purged. Blocks for a read of each. Raises StoreUnavailable.
+        """
+        found = {(one.image_id, one.version): one for one in self._state.quarantined()}
+        return [one for one in found.values() if self._is_as_it_was(one)]
+
+    def _is_as_it_was(self, one: Quarantine) -> bool:
+        record = self._records.read_now(one.image_id)
+        return record is not None and record.tag == one.tag
 
     def requeue(self) -> int:
         """Have the dead jobs tried again; returns how many. Raises as above."""

@@ -188,9 +188,9 @@ class Guarded:
     def begin_list(self, folder: str) -> Callable[[], Sequence[str]]:
         return self._begin(self._writes, lambda: [*self._store.list(folder)])
 
-    def list_now(self, folder: str) -> Sequence[str]:
-        """The same for somebody who waits for no longer than for an object."""
-        return self._call(self._reads, lambda: [*self._store.list(folder)])
+    def list_now(self, folder: str, most: int | None = None) -> Sequence[str]:
+        """The same for somebody who waits for no longer than for an object; the first ``most`` of it."""
+        return self._call(self._reads, lambda: [*islice(self._store.list(folder), most)])
 
     def together(self, *begun: Callable[[], T]) -> Sequence[T]:
         """What calls that are under way return, once all of them have ended; then the first error is raised."""

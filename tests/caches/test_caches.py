@@ -113,8 +113,8 @@ def test_what_is_known_of_an_image_stored_before_under_the_same_id_counts_for_no
     cache.count_failure(SMALL, RECORD.tag)
     other = replace(RECORD, sha256="cd" * 32)
     known = cache.look(SMALL, current=True)
-    assert (known.stored_by(other), known.hot_of(other), known.quarantines(other)) == (None, None, False)
-    assert known.quarantines(RECORD)
+    assert (known.stored_by(other), known.hot_of(other), known.quarantined_until(other)) == (None, None, 0.0)
+    assert known.quarantined_until(RECORD)
 
 
 def test_a_missing_image_is_remembered_until_it_is_stored(cache: State) -> None:
@@ -153,9 +153,9 @@ def test_an_old_record_is_kept_but_not_fresh(key_value: KeyValue) -> None:
 
 def test_the_second_failure_quarantines(cache: State) -> None:
     cache.count_failure(SMALL, RECORD.tag)
-    assert not cache.look(SMALL, current=True).quarantines(RECORD)
+    assert not cache.look(SMALL, current=True).quarantined_until(RECORD)
     cache.count_failure(SMALL, RECORD.tag)
-    assert cache.look(SMALL, current=True).quarantines(RECORD)
+    assert cache.look(SMALL, current=True).quarantined_until(RECORD)
 
 
 def test_bytes_too_many_for_memcached_are_not_handed_over_but_that_is_said(cache: State) -> None:
@@ -320,7 +320,7 @@ def test_a_value_that_somebody_has_forged_reads_as_nothing(junk: bytes) -> None:
     for name in keys.seen:
         sealed.set("cat", name, junk, 60)
     known = state.look(SMALL, current=True)
-    assert (known.record, known.stored_by(RECORD), known.hot_of(RECORD), known.quarantines(RECORD)) == (
+    assert (known.record, known.stored_by(RECORD), known.hot_of(RECORD), known.quarantined_until(RECORD)) == (
         *(None, None, None, False),
     )
     state.count_failure(SMALL, RECORD.tag)
