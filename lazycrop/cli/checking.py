@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 
 import click
@@ -50,7 +50,7 @@ def check(settings: Settings) -> None:
     for server in images.config.cache.memcached:
         checklist.check(
             f"memcached {server} gives a lease to one owner only",
-            partial(ping, Memcached([server], seconds=_PATIENCE)),
+            partial(_ping, server),
             "Start it, or correct 'memcached'; until then each process has a cache of its own.",
         )
     checklist.check(
@@ -71,6 +71,11 @@ def check(settings: Settings) -> None:
         click.echo(f"! {warning}")
     images.close()
     sys.exit(checklist.failed)
+
+
+def _ping(server: str) -> None:
+    with closing(Memcached([server], seconds=_PATIENCE)) as cache:
+        ping(cache)
 
 
 class _Checklist:

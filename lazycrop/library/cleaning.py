@@ -18,8 +18,9 @@ from lazycrop.errors import BadRecord, BadRequest, ConfigurationError, NotAllowe
 from lazycrop.events import Gone, Purged
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
-from lazycrop.library.listing import Listing, Lying
+from lazycrop.library.listing import Listing, Lying, WhatIs
 from lazycrop.library.versions import Versions
+from lazycrop.model import keys
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.keys import Key
 from lazycrop.model.records import Record, Tombstone
@@ -115,7 +116,7 @@ class Cleaning:
 
     def _cleaned(self, prefix: str, reasons: set[str], days: int, dry_run: bool) -> Iterator[Removed]:
         for lying, said in self._listing.lying_and_said(prefix):
-            if isinstance(said, BadRecord) or said is None or said.image_id != lying.image_id:
+            if isinstance(said, BadRecord) or (said is not None and said.image_id != lying.image_id):
                 continue  # Nobody can tell what is right of it; verify says so.
             former = [*self._former(lying, said)] if VERSIONS in reasons else []
             lost = [*self._lost(lying, said)] if LEFTOVERS in reasons else []
@@ -124,26 +125,37 @@ class Cleaning:
             removed = [*_told(former, VERSIONS), *_told(lost, LEFTOVERS), *sizes]
             yield from removed if dry_run else self._remove(lying.image_id, removed)
 
-    def _former(self, lying: Lying, said: Record | Tombstone) -> Iterator[_Found]:
+    def _former(self, lying: Lying, said: WhatIs) -> Iterator[_Found]:
         """What is of versions that are older than those that are kept."""
         if isinstance(said, Record):
             for number, found in lying.versions.items():
                 if number <= said.version - self._config.store.keep_versions:
                     yield from _without_said(found)
 
-    def _lost(self, lying: Lying, said: Record | Tombstone) -> Iterator[_Found]:
-        """What is of no version, unless somebody is changing the image just now."""
+    def _lost(self, lying: Lying, said: WhatIs) -> Iterator[_Found]:
+        """What is of no version, unless somebody is changing the image just now.
+
+        Where nothing says what the image is, that may have been lost: then only what has a dead claim is of a store
+        that never came to say it.
+        """
         claims = {listed.key: (key, listed) for key, listed in lying.objects if key.kind == "claim"}
-        fresh = self._contents.fresh(claims)
+        lost = {number: found for number, found in lying.versions.items() if _is_lost(lying, said, number)}
+        if not claims and not lost:
+            return
+        if lying.private:  # Claims are where everybody may read.
+            fresh = self._contents.fresh(name for name in self._contents.found(lying.image_id) if keys.claimed(name))
+        else:
+            fresh = self._contents.fresh(claims)
         if any(fresh.values()):
             return
-        yield from (claims[key] for key in fresh)
-        for number, found in lying.versions.items():
-            if _is_lost(lying, said, number):
+        yield from (claims[key] for key in fresh if key in claims)
+        dead = {keys.claimed(key) for key in fresh}
+        for number, found in lost.items():
+            if said is not None or number in dead:
                 yield from _without_said(found)
 
-    def _sizes(self, lying: Lying, said: Record | Tombstone, reasons: set[str], days: int) -> Iterator[Removed]:
-        if isinstance(said, Tombstone) or not reasons & {SIZES, UNASKED}:
+    def _sizes(self, lying: Lying, said: WhatIs, reasons: set[str], days: int) -> Iterator[Removed]:
+        if not isinstance(said, Record) or not reasons & {SIZES, UNASKED}:
             return
         asked = self.demand.asked(lying.image_id, days) if self.demand and UNASKED in reasons else ()
         before = time.time() - days * _DAY
@@ -190,11 +202,13 @@ class Cleaning:
         self._events.tell(Gone(one.image_id, one.version, one.key))
 
 
-def _is_lost(lying: Lying, said: Record | Tombstone, number: int) -> bool:
+def _is_lost(lying: Lying, said: WhatIs, number: int) -> bool:
     """Is there something of a version that is none?"""
     if isinstance(said, Tombstone):
         return number <= said.version
-    if number == said.version:
+    if said is None:
+        return not lying.has("record", number)
+    if isinstance(said, Record) and number == said.version:
         return False
     return not lying.has("record", number) if number > 1 else not lying.has("origin", 1)
 

@@ -64,7 +64,7 @@ def ask(images: LazyCrop, path: str, **request: Any) -> Answer:
 def test_a_scan_of_2000_sizes_writes_nothing(open_images: Open) -> None:
     store = Counted()
     images = open_images(store, store_after=2)
-    images.store_origin("cat", TINY)
+    images.store_origin("cat", flat(RED, size=(60, 20)))
     store.puts.clear()
     with ThreadPoolExecutor(4) as clients:
         statuses = set(clients.map(lambda width: ask(images, f"/cat/{width}x.jpg").status, range(100, 2100)))
