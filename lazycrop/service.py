@@ -24,7 +24,6 @@ from lazycrop.errors import (
     NotFound,
     OriginChanged,
     Overloaded,
-    Quarantined,
     SourceUnavailable,
     StoreUnavailable,
     UnknownImage,
@@ -34,6 +33,7 @@ from lazycrop.http.answers import Answer, Freshness, Outcome
 from lazycrop.http.negotiation import is_unchanged, named_formats
 from lazycrop.http.requests import Request
 from lazycrop.http.shortcuts import Shortcut
+from lazycrop.library.quarantine import refusal
 from lazycrop.library.records import Found
 from lazycrop.model import urls
 from lazycrop.model.derivatives import AUTO, Derivative
@@ -67,11 +67,8 @@ class Service:
 
     def __init__(self, parts: Parts, config: Config) -> None:
         self._config = config
-        self._policy = parts.policy
-        self._access = parts.access
-        self._store = parts.common.store
-        self._sources = parts.sources
-        self._records = parts.common.records
+        self._policy, self._access, self._sources = parts.policy, parts.access, parts.sources
+        self._store, self._records = parts.common.store, parts.common.records
         self._maker, self._overload = parts.maker, parts.overload
         self._fallback = parts.fallback
         self._room = Room(config.waiting_requests)
@@ -128,13 +125,7 @@ class Service:
         if case.outcome.asked is not None and request.method == "GET":
             watched.tell_asked(self._events, case.outcome.asked)
         try:
-            return (
-                self._unchanged(case)
-                or self._stored(case)
-                or self._hot(case)
-                or self._promised(case)
-                or self._made(case)
-            )
+            return self._unchanged(case) or self._stored(case) or self._hot(case) or self._made(case)
         except Overloaded:
             if (meanwhile := self._meanwhile(case, asked.derivative, decision.signed)) is None:
                 raise
@@ -234,22 +225,18 @@ class Service:
             outcome = case.status("hit; detail=hot")
             return answers.picture(hot.data, len(hot.data), found.derivative.format, case.freshness, outcome)
         if found.quarantined_until:
-            minutes = max(1, round((found.quarantined_until - time.time()) / 60))
-            raise Quarantined(
-                f"The image {found.record.image_id!r} could not be decoded; it is tried again in {minutes} minutes."
-            )
+            raise refusal(found.record.image_id, found.quarantined_until)
         return None
 
-    def _promised(self, case: _Case) -> Answer | None:
+    def _promised(self, case: _Case) -> Answer:
         """HEAD renders nothing: what is not stored has no length yet (RFC 9110, 8.6 permits to leave it out)."""
-        if case.request.method != "HEAD":
-            return None
-        derivative = case.found.derivative
         if self._store.exists(case.found.key) and (stored := self._stored_after_all(case)) is not None:
             return stored
-        return answers.picture(b"", None, derivative.format, case.freshness, case.status("fwd=miss"))
+        return answers.picture(b"", None, case.found.derivative.format, case.freshness, case.status("fwd=miss"))
 
     def _made(self, case: _Case) -> Answer:
+        if case.request.method == "HEAD":
+            return self._promised(case)
         made = self._maker.make(case.found)
         if made.data is None:
             stored = self._stored_after_all(case)
@@ -260,16 +247,13 @@ class Service:
         return answers.picture(made.data, len(made.data), case.found.derivative.format, case.freshness, outcome)
 
     def _meanwhile(self, case: _Case, asked: Derivative, signed: bool) -> Answer | None:
-        """A redirect to the nearest size that is stored, for who may see that."""
-        found, offered = case.found, self._config.offered_formats
-        others = named_formats(case.request.accept, offered) if asked.format == AUTO else []
-        nearest = self._overload.nearest(found, [*dict.fromkeys([found.derivative.format, *others])], signed)
+        """A redirect to the nearest size that is stored, where there is one that the client may see."""
+        named = named_formats(case.request.accept, self._config.offered_formats)
+        nearest = self._overload.nearest(case.found, asked, named, signed)
         if nearest is None:
             return None
-        nearest, private = replace(nearest, version=asked.version), found.record.private
-        return answers.meanwhile(
-            self.location(nearest, case.request.mount, case.freshness.expires, private), case.freshness
-        )
+        expires, private = case.freshness.expires, case.found.record.private
+        return answers.meanwhile(self.location(nearest, case.request.mount, expires, private), case.freshness)
 
     def _stored_after_all(self, case: _Case) -> Answer | None:
         """The answer once it turned out that the picture is in the store, made by whatever settings there were."""
@@ -303,7 +287,7 @@ class Service:
             if found.record.private:
                 raise Forbidden("It is private.")
             case = self._case(request, asked, found, is_last)
-            answer = self._stored(case) or self._hot(case) or self._promised(case) or self._made(case)
+            answer = self._stored(case) or self._hot(case) or self._made(case)
         except LazyCropError as error:
             extra = {"event": "fallback-failed", "code": error.code}
             logger.warning("the fallback image %r cannot be shown: %s", image_id, error, extra=extra)

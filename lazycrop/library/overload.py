@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import log
 
 from lazycrop.access.policy import Policy
@@ -15,7 +16,7 @@ from lazycrop.errors import NotAllowed, Unavailable
 from lazycrop.library.common import Common
 from lazycrop.library.records import Found
 from lazycrop.library.stored_sizes import StoredSizes
-from lazycrop.model.derivatives import Derivative
+from lazycrop.model.derivatives import AUTO, Derivative
 from lazycrop.model.records import Record
 from lazycrop.model.sizes import Size
 
@@ -30,15 +31,18 @@ class Overload:
         self._store, self._state, self._records = common.store, common.state, common.records
         self._stored, self._policy = stored, policy
 
-    def nearest(self, found: Found, formats: Sequence[str], signed: bool) -> Derivative | None:
-        """The size to show in place of the one that was ``found``; None where there is none, or is not known to be.
+    def nearest(self, found: Found, asked: Derivative, named: Sequence[str], signed: bool) -> Derivative | None:
+        """The size to show in place of the one that was ``asked`` for, and ``found`` to be that; None where there is
+        none, or is not known to be.
 
-        ``formats``: any of these will do. ``signed``: who asks has a signature, without which only what policy lists
-        is shown. Blocks for a look at the cache, and for two calls to the store where that is not slow. Raises nothing.
+        ``named``: the formats that will do as well where any is asked for. ``signed``: who asks has a signature,
+        without which only what policy lists is shown. Blocks for a look at the cache, and where the store is not slow
+        for some calls to it. Raises nothing.
         """
         size, record = found.derivative.size, found.record
         if size is None or found.is_there:  # What is stored is not worse off than another that is.
             return None
+        formats = list(dict.fromkeys([found.derivative.format, *(named if asked.format == AUTO else ())]))
         stored = self._stored.find(record)
         listed = (
             Derivative(record.image_id, one, format, record.version)
@@ -51,7 +55,8 @@ class Overload:
             if one.format in formats and self._may(one, signed) and is_at_least(one.size, size, record)
         )
         nearest = heapq.nsmallest(_TRIED, fitting, key=lambda one: _distance(one, size, record, formats))
-        return self._first_there(nearest, stored, record)
+        there = self._first_there(nearest, stored, record)
+        return replace(there, version=asked.version) if there else None
 
     def _may(self, one: Derivative, signed: bool) -> bool:
         try:

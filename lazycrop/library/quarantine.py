@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lazycrop.errors import Quarantined
+
 LONGEST = 86_400.0
 """Seconds that a quarantine grows to, where the settings do not begin with more."""
 
@@ -77,6 +79,12 @@ class Quarantine:
             case [str(image_id), int(version), str(tag), float(until), str(code)] if time.time() < until < _NEVER:
                 return cls(image_id, version, tag, until, code)
         return None
+
+
+def refusal(image_id: str, until: float) -> Quarantined:
+    """What to raise for an image that is not tried before then."""
+    minutes = max(1, round((until - time.time()) / 60))
+    return Quarantined(f"The image {image_id!r} could not be decoded; it is tried again in {minutes} minutes.")
 
 
 PLACES: Sequence[str] = [f"quarantine {number}" for number in range(100)]
