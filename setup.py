@@ -85,6 +85,7 @@ TEST = [
     "a2wsgi>=1.10",
     "aiosqlite>=0.20",
     "alembic>=1.14",
+    "axe-playwright-python>=0.1.4",  # and axe-core in it
     "basedpyright>=1.31",  # pyright whose node comes from PyPI
     "build>=1.2",
     "celery>=5.4",
@@ -163,7 +164,7 @@ setup(
     package_dir={name: f"adapters/{name}" for name in ADAPTERS},
     package_data={
         "lazycrop": ["py.typed"],
-        "lazycrop.playground": ["*.html", "*.jpg"],
+        "lazycrop.playground": ["*.css", "*.html", "*.jpg", "*.js"],
         **{name: ["py.typed"] for name in ADAPTERS},
     },
     include_package_data=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ from lazycrop.errors import ConfigurationError, NotFound
 from lazycrop.http import answers
 from lazycrop.images import LazyCrop
 from lazycrop.playground import DEMO, demo_app
+from lazycrop.playground.door import is_open
 from lazycrop.wsgi import HealthApp, MetricsApp, Middleware, send
 
 if TYPE_CHECKING:
@@ -88,13 +90,17 @@ def _nothing_else(environ: WSGIEnvironment, start_response: StartResponse) -> It
 def demo(settings: Settings, host: str, port: int) -> None:
     """Show a page whose pictures take any size you like.
 
-    What it stores is in a temporary folder, unless there is a setting 'store'.
+    What it stores is in a temporary folder, unless there is a setting 'store'. Where other machines can reach it, by
+    --host, it asks for a token that it prints.
     """
+    token = secrets.token_urlsafe(16) if is_open(host) else None
+    link = f"{{root}}/?token={token}" if token else "{root}/"
     with (
         tempfile.TemporaryDirectory(prefix="lazycrop-demo-") as folder,
         closing(LazyCrop(**{"store": folder, **settings, **DEMO})) as images,
     ):
-        _run(lambda port: demo_app(images, host, port), host, port, "The demo is at {root}/ until you press Ctrl-C.")
+        saying = f"The demo is at {link} until you press Ctrl-C."
+        _run(lambda port: demo_app(images, host, port, token), host, port, saying)
 
 
 def _run(make: Callable[[int], WSGIApplication], host: str, port: int, saying: str) -> None:
