@@ -70,7 +70,7 @@ SLOW = (
         "test_asgi.py",
     ),
     *("test_catalogue.py", "test_transactions.py", "test_demand.py", "test_gallery.py"),
-    *("test_watching.py", "test_metrics.py", "test_queue_command.py"),
+    *("test_watching.py", "test_metrics.py", "test_queue_command.py", "test_playground_jobs.py"),
 )
 # The files that take longest, in this order. They are begun first: else one process does the last of them alone.
 LONGEST = (

@@ -87,7 +87,7 @@ function showCompared() {
       make("td", { className: "track" }, bar),
       make("td", { className: "number" }, one === base ? "–" : `${one.bytes > base.bytes ? "+" : "−"}${Math.abs(Math.round(100 * one.bytes / base.bytes - 100))} %`),
       make("td", { className: "number" }, milliseconds(one.took)),
-      make("td", {}, make("span", { className: `badge ${one.kind || ""}` }, (KINDS[one.kind] || ["answered"])[0])),
+      make("td", { className: "origin-of" }, make("span", { className: `badge ${one.kind || ""}` }, (KINDS[one.kind] || ["answered"])[0])),
       chooser("left", one, base), chooser("right", one, least === base ? compared.find((other) => other !== base) : least));
   }));
   by("compared").hidden = false;

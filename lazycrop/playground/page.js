@@ -7,6 +7,7 @@ const KINDS = {
   collapsed: ["shared", "Another request was making it at the same time; both got the same bytes."],
 };
 const GONE = "The server does not answer. Is it still running?";
+const NAMES = { seeding: "A field of dandelions" }; // and those of the files that are stored here
 let image = null; // The record of what is shown.
 let wanted = { imageId: document.body.dataset.image, size: "600x400-cover", format: "jpg" };
 let asked = 0;
@@ -271,7 +272,7 @@ async function openImage(imageId) {
 
 function showImage(record) {
   image = record;
-  by("name").textContent = record.image_id === "seeding" ? "A field of dandelions" : record.image_id;
+  by("name").textContent = NAMES[record.image_id] || record.image_id;
   by("origin-facts").textContent = `${number(record.width)} × ${number(record.height)} ${record.format}, ${number(record.length)} bytes`;
   by("pick").style.aspectRatio = `${record.width} / ${record.height}`;
   by("pick").style.setProperty("--tall", record.width / record.height);
@@ -317,12 +318,13 @@ async function forget() {
   }
 }
 
-async function store(type, body, place) {
+async function store(type, body, name, place) {
   showError("");
   say("Storing the image");
   by("stage").setAttribute("aria-busy", "true");
   try {
     const record = await call("images", { method: "POST", headers: { "Content-Type": type }, body });
+    NAMES[record.image_id] = name;
     showImage(record);
     wanted = { ...wanted, imageId: record.image_id };
     showWanted();
@@ -425,11 +427,12 @@ by("image-id").addEventListener("input", async ({ target }) => {
 });
 
 if (document.body.dataset.change) {
-  const upload = (file) => file && store("application/octet-stream", file, by("source"));
+  const upload = (file) => file && store("application/octet-stream", file, file.name || "An image", by("source"));
   by("file").addEventListener("change", (event) => { upload(event.target.files[0]); event.target.value = ""; });
   by("fetching").addEventListener("submit", (event) => {
     event.preventDefault();
-    store("application/json", JSON.stringify({ url: by("source-url").value.trim() }), by("fetching"));
+    const url = by("source-url").value.trim();
+    store("application/json", JSON.stringify({ url }), url.split(/[?#]/)[0].split("/").pop() || url, by("fetching"));
   });
   document.addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dragging"); });
   document.addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("dragging"));
