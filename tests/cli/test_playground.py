@@ -111,7 +111,7 @@ def test_sizes_are_buttons_and_the_rest_are_controls(page: Page) -> None:
 
 def test_every_button_asks_for_what_there_is(page: Page) -> None:
     formats = [page.locator(f"[value={format}] + span") for format in ("png", "webp", "avif", "gif", "auto", "jpg")]
-    for button in [*page.locator("[data-size]").all(), *formats]:
+    for button in [*formats, *page.locator("[data-size]").all()]:
         with page.expect_response("**/img/seeding/**") as response:
             button.click()
         assert response.value.status == 200, response.value.url
