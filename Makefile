@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=lo
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: demo test coverage test-floors audit quick lint bench docs drawing help clean
+.PHONY: demo test coverage test-floors audit quick lint bench docs links generated drawing help clean
 .SECONDEXPANSION:
 .PRECIOUS: %.stamp %/bin/python
 
@@ -48,8 +48,15 @@ lint: .venv-lint/lint.stamp ## ruff (check and format) and mypy, strict, in an e
 bench: .venv/bench.stamp ## measure, beside peers, and write the figures down (BENCH=--quick: in minutes)
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
-docs: .venv/test.stamp drawing ## make docs/options.rst, lazycrop/keywords.py and docs/pictures anew, by the real code
+docs: .venv/docs.stamp ## build the documentation as a site: docs/_build/html/index.html
+	$(BIN)/python -m sphinx -W --keep-going --fresh-env -b html docs docs/_build/html
+
+links: .venv/docs.stamp ## ask for every address that the documentation names; needs a network
+	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/links
+
+generated: .venv/test.stamp drawing ## make docs/options.rst, docs/errors.rst, lazycrop/keywords.py and docs/pictures anew
 	$(BIN)/python docs/make_options.py
+	$(BIN)/python docs/make_errors.py
 	$(BIN)/python docs/make_keywords.py
 	$(BIN)/python docs/make_sheets.py
 
@@ -60,7 +67,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 clean: ## remove the environments and all that was built or cached
-	rm -rf .venv .venv-floors .venv-lint .bench build dist *.egg-info
+	rm -rf .venv .venv-floors .venv-lint .bench build dist docs/_build *.egg-info
 	rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find lazycrop adapters tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lazycrop.model.records import Record as Record
     from lazycrop.model.sizes import Size as Size
     from lazycrop.queues.contract import Queue as Queue
+    from lazycrop.samples import sample as sample
     from lazycrop.settings import Config as Config
     from lazycrop.sources.bucket import BucketSource as BucketSource
     from lazycrop.sources.contract import Seen as Seen
@@ -111,6 +112,7 @@ _HOMES = {
     "UnsupportedImage": "errors",
     "images_for": "wsgi",
     "mount": "http.requests",
+    "sample": "samples",
     "send": "wsgi",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 # From the lowest; an arrow goes down. The order in a row is that of the drawing, from left to right.
 LAYERS = (
-    ("options", "errors", "events", "logs"),
+    ("options", "errors", "events", "logs", "samples"),
     ("model", "access", "concurrency"),
     ("pictures", "stores", "sources", "caches", "queues", "catalogue", "metrics"),
     ("http",),

@@ -271,11 +271,11 @@ def test_the_documentation_has_a_title_for_each_section_and_for_nothing_else() -
 
 
 def test_every_option_is_documented_as_it_is() -> None:
-    assert (ROOT / "docs/options.rst").read_text(encoding="utf-8") == make_options.text(), "run: make docs"
+    assert (ROOT / "docs/options.rst").read_text(encoding="utf-8") == make_options.text(), "run: make generated"
 
 
 def test_every_keyword_is_typed_as_it_is() -> None:
-    assert (ROOT / "lazycrop/keywords.py").read_text(encoding="utf-8") == make_keywords.text(), "run: make docs"
+    assert (ROOT / "lazycrop/keywords.py").read_text(encoding="utf-8") == make_keywords.text(), "run: make generated"
 
 
 def test_every_option_has_a_sentence() -> None:
