@@ -16,6 +16,8 @@ autodoc_typehints_description_target = "documented"
 # A docstring stands for itself; that of object or Exception says nothing of ours.
 autodoc_inherit_docstrings = False
 
+smartquotes = False  # --jobs is an option, and no dash
+
 html_theme = "furo"
 html_title = f"lazycrop {release}"
 html_show_copyright = False
