@@ -14,7 +14,8 @@ Errors
 .. Made by docs/make_errors.py from the errors themselves.
 
 All that lazycrop raises is a ``LazyCropError``. Each class has a ``code`` that stays and a ``status``, that of the
-answer that a request gets; the text is a sentence that may be shown to a visitor. Over HTTP the code is in ``Cache-Status``::
+answer that a request gets; the text is a sentence that may be shown to a visitor. Over HTTP the code is in
+``Cache-Status``::
 
     Cache-Status: lazycrop; fwd=bypass; detail=not-allowed
 

@@ -71,6 +71,7 @@ SLOW = (
     ),
     *("test_catalogue.py", "test_transactions.py", "test_demand.py", "test_gallery.py"),
     *("test_watching.py", "test_metrics.py", "test_queue_command.py", "test_playground_jobs.py"),
+    *("test_tutorials.py", "test_site.py", "test_deploy_files.py"),
 )
 # The files that take longest, in this order. They are begun first: else one process does the last of them alone.
 LONGEST = (

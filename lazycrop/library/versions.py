@@ -135,7 +135,7 @@ class Versions:
     def set_private(self, image_id: str, private: bool) -> Record:
         """Make an image private, or public: a new version of the same picture, after which the former ones go."""
         with self.changing(image_id), self._claims.next(image_id) as claim:
-            left = self._claims.wait(claim)  # What is copied has to be what the image is until the copy is there.
+            left = self._claims.wait(claim)  # What is made private has to be what the image is until the copy is there.
             former = self._records.read_now(image_id)
             if former is None:
                 raise UnknownImage(f"There is no image {image_id!r}.")
@@ -163,7 +163,7 @@ class Versions:
         of no image yet. Raises UnknownImage, and BadRequest.
         """
         with self.changing(to), self._claims.next(to) as claim:
-            left = self._claims.wait(claim)  # What is copied has to be what the image is until the copy is there.
+            left = self._claims.wait(claim)  # What is edited has to be what the image is until the copy is there.
             former = self._records.read_now(image_id)
             if former is None:
                 raise UnknownImage(f"There is no image {image_id!r}.")

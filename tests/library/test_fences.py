@@ -44,14 +44,14 @@ FENCES = {
     ),
     "what is made private is what is current until it is": (
         "versions",
-        "left = self._claims.wait(claim)  # What",
+        "left = self._claims.wait(claim)  # What is made private",
         "left = self._claims.wait(replace(claim, earlier=frozenset()))  #",
         Scene("store", "*store, set_private", "put current"),
     ),
     "what is edited is what is current until it is": (
         "versions",
-        "            self._claims.wait(claim)  # What",
-        "            #",
+        "left = self._claims.wait(claim)  # What is edited",
+        "left = self._claims.wait(replace(claim, earlier=frozenset()))  #",
         Scene("store", "*store, focal", "put current"),
     ),
     "a copy that failed is undone": (
