@@ -65,6 +65,7 @@ class Parts:
     common: Common
     sources: Sources
     jobs: Jobs
+    budget: Budget
     maker: Maker
     overload: Overload
     pages: Pages
@@ -109,6 +110,7 @@ def build(config: Config) -> Parts:
         common=common,
         sources=sources,
         jobs=jobs,
+        budget=budget,
         maker=maker,
         overload=Overload(common, stored, policy),
         pages=Pages(common.records, common.origins, maker, config),

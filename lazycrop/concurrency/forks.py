@@ -48,8 +48,9 @@ def _heed_gevent() -> None:
 
 def has_greenlets() -> bool:
     """Are this process's threads gevent's? Then as many as there is memory for may wait."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("threading"))
+    # While another thread imports it (Dramatiq does, when it can), it has patched nothing, and has not this yet.
+    is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
+    return is_patched is not None and bool(is_patched("threading"))
 
 
 def _patched(event: object) -> None:

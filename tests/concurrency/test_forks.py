@@ -10,6 +10,7 @@ import urllib.request
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -110,3 +111,8 @@ def fetched(port: int, path: str) -> bytes | None:
             return data
     except OSError:
         return None
+
+
+def test_a_module_that_is_being_imported_has_patched_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gevent.monkey", ModuleType("gevent.monkey"))
+    assert not forks.has_greenlets()

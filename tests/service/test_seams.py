@@ -72,7 +72,7 @@ def test_origins_may_lie_in_a_dictionary() -> None:
     data = png("red")
     parts.versions.store("cat", data, "bytes", (300, 200), None, False)
     common = replace(parts.common, origins=Dictionary(parts.common.store, parts.sources, config))
-    maker = Maker(common, parts.jobs, config)
+    maker = Maker(common, parts.jobs, parts.budget, config)
     answer = Service(replace(parts, maker=maker), config).answer(Request("/cat/100x.png"))
     assert isinstance(answer.body, bytes)
     assert Image.open(io.BytesIO(answer.body)).convert("RGB").getpixel((5, 5)) == (0, 0, 255)
