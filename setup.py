@@ -36,7 +36,7 @@ class SameSdist(sdist):
 
 def _plain(member):
     member.mtime, member.uid, member.gid, member.uname, member.gname = EPOCH, 0, 0, "", ""
-    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+    member.mode = 0o755 if member.isdir() else 0o644
     return member
 
 
