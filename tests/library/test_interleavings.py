@@ -13,7 +13,7 @@ from checks import check
 from scenes import run
 from world import open_clock
 
-SCHEDULES = int(os.environ.get("TEST_SCHEDULES", "1200"))
+SCHEDULES = int(os.environ.get("TEST_SCHEDULES", "800"))
 
 
 def test_no_order_of_calls_and_faults_mixes_loses_or_leaves_anything(monkeypatch: pytest.MonkeyPatch) -> None:
