@@ -126,8 +126,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Servers:
 
 @pytest.fixture(autouse=True)
 def _as_new(request: pytest.FixtureRequest, servers: Servers) -> Iterator[None]:
-    """After a test, the servers that it used run and are empty."""
+    """After a test, the servers that it used run and are empty, and programs that another one starts are none of
+    Django's.
+    """
     yield
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
     for name, server in list(servers.started.items()):
         if name in request.fixturenames:
             if not server.runs:

@@ -271,10 +271,10 @@ def test_a_job_that_fails_is_made_up_for_by_a_later_one(world: World, monkeypatc
         raise StoreUnavailable("gone")
 
     with world.session() as session:
+        session.add(User(avatar=world.pictures.store(session, COLOURS[0])))
         with monkeypatch.context() as context:
             for name in ("delete", "delete_many"):
                 context.setattr(world.images._store, name, gone)
-            session.add(User(avatar=world.pictures.store(session, COLOURS[0])))
             session.rollback()
         assert len(world.stored()) <= 1
         with world.images.catalogue.engine.begin() as connection:

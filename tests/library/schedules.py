@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from greenlet import getcurrent
 from world import (
     FOR_EVER,
     MINUTE,
@@ -69,6 +70,7 @@ class Schedule:
     gone: int = 0
     forgets: bool = False
     sizes: set[str] = field(default_factory=set)
+    put_by: dict[str, Any] = field(default_factory=dict)
     purged: set[int] = field(default_factory=set)
     killed: list[str] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
@@ -113,7 +115,8 @@ class Schedule:
             self.notice_current()
         elif (name, kind) == ("put", "size"):
             self.sizes.add(key)
-        elif (name, kind) == ("delete", "size") and self.is_former(key):
+            self.put_by[key] = getcurrent()
+        elif (name, kind) == ("delete", "size") and self.is_former(key) and self.put_by.get(key) is getcurrent():
             self.sizes.discard(key)  # by a job that was overtaken: it cannot know whether it was a purge
         elif (name, kind) == ("delete", "origin") and self.trouble in ("none", "put", "kill"):
             what_is = self.current()

@@ -134,5 +134,6 @@ def test_every_example_is_tested_and_short() -> None:
     assert set(folders) - {"gallery"} == {  # test_gallery.py tests that one
         *("flask", "pyramid", "wheezy", "bottle", "paste", "django", "wsgi", "asgi", "starlette", "fastapi")
     }
-    for path in folders.values():
-        assert len(path.read_text("utf-8").splitlines()) < 40, f"{path} is not under 40 lines."
+    for name, path in folders.items():
+        most = 80 if name == "gallery" else 40
+        assert len(path.read_text("utf-8").splitlines()) < most, f"{path} is not under {most} lines."
