@@ -94,11 +94,7 @@ def build(config: Config) -> Parts:
     stored = StoredSizes(store, common.state, len(CONTENT_TYPES) * config.policy.max_sizes)
     budget = Budget(common.state, stored, policy, config)
     storing = Storing(common, versions, adopting, policy, recipes, budget, config.queue.backlog_seconds)
-    actors: dict[str, Actor] = {
-        STORE: storing.store,
-        MEZZANINES: storing.add_mezzanines,
-        LOOK: adopting.look_again,
-    }
+    actors: dict[str, Actor] = {STORE: storing.store, MEZZANINES: storing.add_mezzanines, LOOK: adopting.look_again}
     jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors, jobs.hooks), common.events, tracing)
     catalogue, demand = connect_catalogue(config, common, versions, policy, jobs)
     if not isinstance(config.queue.broker, str):
