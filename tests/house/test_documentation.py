@@ -82,7 +82,8 @@ def test_every_file_that_a_document_names_is_there(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     named = re.findall(r"``((?:docs|examples|benchmarks|deploy)/[\w./]*)``", text)
     named += re.findall(rf"{re.escape(HOME)}/(?:blob|tree|raw)/main/(\S+)", text)
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    made = [name for name in named if name.startswith("docs/_build")]  # by `make docs`
+    assert [name for name in named if not (ROOT / name).exists() and name not in made] == []
     pictures = [name for name in re.findall(r"\.\. image:: (\S+)", text) if not name.startswith(HOME)]
     assert [name for name in pictures if not (document.parent / name).exists()] == []
 

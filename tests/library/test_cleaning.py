@@ -99,7 +99,7 @@ def test_what_failed_stores_and_purges_have_left_goes_once_they_are_dead(tmp_pat
     put = images.store.put
     put("cat/-claim-3-00ff", LONG_AGO, "text/plain")
     put("cat/v3/origin.jpg", TINY, "image/jpeg")
-    put("busy/-claim-2-00ff", NOW, "text/plain")
+    put("busy/-claim-2-00ff", str(int(time.time())).encode(), "text/plain")
     put("busy/v2/origin.jpg", TINY, "image/jpeg")
     put("gone/10x.jpg", TINY, "image/jpeg")
     put("unknown/origin.jpg", TINY, "image/jpeg")  # Its record may have been lost, and this be all that is left.

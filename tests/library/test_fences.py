@@ -318,12 +318,6 @@ FENCES = {
         "            return mine",
         Scene("store", "*store, store", "put current", "late"),
     ),
-    "a purge looks again where its claim does not hold": (
-        "purging",
-        "        if claim.holds():\n            return",
-        "        if True:\n            return",
-        Scene("store", "*store, *purge, store", "put current, get claim", "late"),
-    ),
     "who waits is waited for": (
         "claims",
         "_SETTLE_SECONDS * len(left.late)",
