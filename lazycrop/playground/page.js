@@ -347,7 +347,8 @@ function keepInLocation(one) {
 
 function shownInLocation() {
   const found = /[?&]show=([^&]*)/.exec(location.search);
-  return found && found[1].replaceAll("%27", "'");
+  // As others may have spelled it on the way: a form, a mail program.
+  return found && found[1].replaceAll("%27", "'").replaceAll("+", "%20").replaceAll(/%2f/gi, "/").replaceAll("%40", "@");
 }
 
 function readLocation() {
