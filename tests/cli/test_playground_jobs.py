@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -462,3 +463,21 @@ def test_the_photograph_of_the_demo_comes_back_when_it_is_forgotten(tmp_path: Pa
     assert call(app, "DELETE", f"/images/{PHOTOGRAPH}")[0] == 200
     assert images.record(PHOTOGRAPH).version == 2
     assert call(app, "DELETE", "/images/none")[0] == 404
+
+
+def test_what_the_documentation_mounts_is_behind_its_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    [block] = re.findall(
+        r"code-block:: python\n\n((?: {4}.*\n|\n)+)", (ROOT / "docs/playground.rst").read_text("utf-8")
+    )
+    site: dict[str, Any] = {}
+    exec(dedent(block), site)
+    site["images"].store_origin("cat", photo("Fossa"))
+    app = site["application"]
+    assert call(app, "GET", "/admin/sizes/")[0] == 403
+    assert call(app, "GET", "/admin/sizesX", REMOTE_USER="editor")[0] == 404
+    status, page = call(app, "GET", "/admin/sizes/", REMOTE_USER="editor")
+    assert status == 200 and b'data-image="cat" data-mount="/img"' in page
+    assert call(app, "GET", "/admin/sizes/img/cat/card.jpg", REMOTE_USER="editor")[0] == 200
+    assert call(app, "DELETE", "/admin/sizes/images/cat", REMOTE_USER="editor")[0] == 403
+    site["images"].close()
