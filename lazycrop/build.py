@@ -38,7 +38,6 @@ from lazycrop.library.stored_sizes import StoredSizes
 from lazycrop.library.storing import Storing
 from lazycrop.library.verifying import Verifying
 from lazycrop.library.versions import Versions
-from lazycrop.library.walking import Walking
 from lazycrop.library.warming import Warming
 from lazycrop.library.watch import Watch
 from lazycrop.model.derivatives import CONTENT_TYPES
@@ -96,7 +95,8 @@ def build(config: Config) -> Parts:
     storing = Storing(common, versions, adopting, policy, recipes, budget, config.queue.backlog_seconds)
     actors: dict[str, Actor] = {STORE: storing.store, MEZZANINES: storing.add_mezzanines, LOOK: adopting.look_again}
     jobs = Jobs(actors, lambda actors: open_queue(config.queue, actors, jobs.hooks), common.events, tracing)
-    catalogue, demand = connect_catalogue(config, common, versions, policy, jobs)
+    listing = Listing(common)
+    catalogue, demand = connect_catalogue(config, common, listing, versions, policy, jobs)
     if not isinstance(config.queue.broker, str):
         jobs.queue  # An application's own broker knows the actors from the start.
     maker, listing = Maker(common, jobs, budget, config), Listing(common)
@@ -147,7 +147,7 @@ def open_events(config: Config) -> Events:
 
 
 def connect_catalogue(
-    config: Config, common: Common, versions: Versions, policy: Policy, jobs: Jobs
+    config: Config, common: Common, listing: Listing, versions: Versions, policy: Policy, jobs: Jobs
 ) -> tuple[Catalogue | None, Demand | None]:
     """The catalogue and what counts for it, as listeners, with their actors; nothing where there is none."""
     if config.catalogue.catalogue is None:
@@ -161,7 +161,7 @@ def connect_catalogue(
         from lazycrop.catalogue.loose import Loosening
     except ImportError:
         raise ConfigurationError("A catalogue needs SQLAlchemy: pip install lazycrop[catalogue].") from None
-    catalogue = Catalogue(config.catalogue, common.records.what_is, Walking(common))
+    catalogue = Catalogue(config.catalogue, common.records.what_is, listing)
     demand = Demand(partial(jobs.hand_over, DEMAND), jobs.close)
     warming = Warming(common, policy, jobs, catalogue.most_wanted, config.catalogue.warm_on_store)
     jobs.add(DEMAND, catalogue.add_demand)

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from lazycrop.errors import BadImageId, BadRecord, BadRequest, MissingObject, UnknownImage
+from lazycrop.errors import BadImageId, BadRecord, BadRequest, UnknownImage
 from lazycrop.library.common import Common
 from lazycrop.library.contents import Contents
-from lazycrop.library.records import RECORD_LIMIT
-from lazycrop.model import keys, records
+from lazycrop.model import keys
+from lazycrop.model.derivatives import Derivative
 from lazycrop.model.keys import PRIVATE, Key, check_image_id
-from lazycrop.model.records import Pointer, Record, Tombstone
+from lazycrop.model.records import Record, Tombstone
 from lazycrop.stores.contract import Listed
 
 logger = logging.getLogger(__name__)
@@ -121,20 +121,31 @@ class Listing:
                 yield key.image_id
 
     def _begin(self, image_id: str) -> Callable[[], WhatIs]:
-        """:meth:`~lazycrop.library.records.Records.whoever_is` in two steps, the first of which does not wait."""
-        read = self._store.begin_get(keys.record(image_id), RECORD_LIMIT)
+        """What it is said to be, in two steps, the first of which does not wait."""
+        read = self._records.begin_whoever_is(image_id)
 
         def result() -> WhatIs:
             try:
-                found = records.read(read())
-                # That of a private image is elsewhere.
-                return self._records.whoever_is(image_id) if isinstance(found, Pointer) else found
-            except MissingObject:
-                return None
+                return read()
             except BadRecord as error:
                 return error
 
         return result
+
+    def ids(self) -> Iterator[str]:
+        """The id of each image that there is or was."""
+        return self._named("", "")
+
+    def look(self, image_id: str) -> tuple[Record | Tombstone | None, dict[Key, int]]:
+        """What an image is, None where nothing that can be read is said; and the sizes of those versions of it that
+        can be asked for, each with its bytes.
+        """
+        what_is = self._contents.what_is(image_id)
+        if not isinstance(what_is, Record):
+            return what_is, {}
+        found = [one for private in (False, True) for one in self.lying(image_id, private).objects]
+        askable = [(key, one) for key, one in found if key.version <= what_is.version and Derivative.of_key(key)]
+        return what_is, {key: one.length for key, one in askable}
 
     def exists(self, image_id: str) -> bool:
         """Is there an image of this id in the store, at this moment?"""
