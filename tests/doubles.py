@@ -30,6 +30,23 @@ class Taking:
     def close(self) -> None: ...
 
 
+class Letters:
+    """A queue of what was sent, which is done when the test says so."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+
+    def send(self, actor: str, message: dict[str, Any]) -> bool:
+        self.sent.append((actor, message))
+        return True
+
+    def ping(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def flat(
     colour: tuple[int, int, int], format: str = "JPEG", size: tuple[int, int] = (900, 600), **options: Any
 ) -> bytes:

@@ -272,14 +272,9 @@ class Access:
 
 
 def _covers(listed: Size, size: Size) -> bool:
-    def options(of: Size) -> tuple[object, ...]:
-        return of.fit, of.gravity, of.background, of.enlarge
-
     pairs = list(zip(listed.box, size.box, strict=True))
     same_sides = all((one is None) == (other is None) for one, other in pairs)
-    return (
-        options(listed) == options(size) and same_sides and all(one >= other for one, other in pairs if one and other)
-    )
+    return listed.options == size.options and same_sides and all(one >= other for one, other in pairs if one and other)
 
 
 def _area(size: Size) -> tuple[int, str]:

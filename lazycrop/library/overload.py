@@ -85,15 +85,11 @@ class Overload:
 
 def is_at_least(other: Size | None, size: Size, record: Record) -> bool:
     """Shows ``other`` the same as ``size``, by the same fit, with as many pixels at least?"""
-    if other is None or other == size or _options(other) != _options(size):
+    if other is None or other == size or other.options != size.options:
         return False
     if record.part_of(other) != record.part_of(size):
         return False
     return all(one >= wanted for one, wanted in zip(_pixels(other, record), _pixels(size, record), strict=True))
-
-
-def _options(size: Size) -> tuple[object, ...]:
-    return size.fit, size.gravity, size.background, size.enlarge
 
 
 def _pixels(size: Size, record: Record) -> tuple[int, int]:

@@ -59,9 +59,8 @@ class StoredSizes:
         return names
 
 
-@lru_cache(
-    maxsize=64
-)  # To read a thousand of them takes some milliseconds, and all who come at once ask for one image.
+# To read a thousand of them takes some milliseconds, and all who come at once ask for one image.
+@lru_cache(maxsize=64)
 def _parsed(image_id: str, version: int, names: str) -> Sizes:
     return frozenset(_each(image_id, version, names))
 

@@ -104,6 +104,11 @@ class Size:
         return (self.width and self.width * self.dpr, self.height and self.height * self.dpr)
 
     @property
+    def options(self) -> tuple[object, ...]:
+        """All but its box: two sizes that have the same differ by their pixels alone."""
+        return self.fit, self.gravity, self.background, self.enlarge
+
+    @property
     def edge(self) -> int:
         """The longer side of the box in device pixels."""
         return max(side for side in self.box if side)

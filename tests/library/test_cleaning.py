@@ -17,7 +17,6 @@ from lazycrop.library.cleaning import LEFTOVERS, SIZES, UNASKED, VERSIONS, Remov
 from lazycrop.stores import MemoryStore
 from servers import S3, free_ports
 
-NOW = str(int(time.time())).encode()
 LONG_AGO = str(int(time.time()) - 3600).encode()
 TINY = flat(RED, size=(20, 10))
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from client import alike
+from doubles import Letters
 from lazycrop import ConfigurationError, LazyCrop, Request
 from lazycrop.http.answers import Answer
 from lazycrop.library.jobs import SINCE, STORE
@@ -30,23 +31,6 @@ def photograph() -> Path:
 def open_images(**settings: Any) -> LazyCrop:
     """Jobs go to nobody until :func:`work` does them."""
     return LazyCrop(**{"store": MemoryStore(), "sizes": "any", "broker": Letters(), **settings})
-
-
-class Letters:
-    """A queue of what was sent."""
-
-    ready = True
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, dict[str, Any]]] = []
-
-    def send(self, actor: str, message: dict[str, Any]) -> bool:
-        self.sent.append((actor, message))
-        return True
-
-    def ping(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def stored(images: LazyCrop, key: str) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from client import Reply, get
+from doubles import Letters
 from frameworks import serving
 from lazycrop import LazyCrop, Middleware
 from lazycrop.http import answers
@@ -21,23 +22,6 @@ if TYPE_CHECKING:
 
 KEY = "cat/320x.webp"
 PATH = f"/img/{KEY}"
-
-
-class Letters:
-    """A queue of what was sent: the worker works when the test says so."""
-
-    ready = True
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, dict[str, Any]]] = []
-
-    def send(self, actor: str, message: dict[str, Any]) -> bool:
-        self.sent.append((actor, message))
-        return True
-
-    def ping(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Site:
