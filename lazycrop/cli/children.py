@@ -65,7 +65,6 @@ def children(make: Make) -> Iterator[Callable[[Any], Any]]:
         if child is None:
             mine.child = child = _Child(make)
             started.append(child)
-            child.begin()
         try:
             return child.do(item)
         except (EOFError, OSError):
@@ -87,19 +86,26 @@ class _Child:
         self.connection, its = spawn.Pipe()
         level = logging.getLogger("lazycrop").getEffectiveLevel()
         self._process = spawn.Process(target=_work, args=(its, make, os.getcwd(), level), name="lazycrop-child")
+        self._is_ready = False
         with its:
             self._process.start()
 
-    def begin(self) -> None:
-        """Wait until it is ready. Raises LazyCropError."""
+    def do(self, item: Any) -> Any:
+        """Raises EOFError or OSError where it was killed, LazyCropError where it cannot start."""
+        if not self._is_ready:
+            self._wait()
+        self.connection.send(item)
+        return self._told()
+
+    def _wait(self) -> None:
         try:
             self._told()
         except (EOFError, OSError):
-            raise LazyCropError(f"A process for a job did not start ({self.end()}); --jobs 1 needs none.") from None
-
-    def do(self, item: Any) -> Any:
-        self.connection.send(item)
-        return self._told()
+            how = self.end()
+            if self._process.exitcode and self._process.exitcode < 0:
+                raise
+            raise LazyCropError(f"A process for a job did not start ({how}); --jobs 1 needs none.") from None
+        self._is_ready = True
 
     def _told(self) -> Any:
         while isinstance(told := self.connection.recv(), logging.LogRecord):

@@ -219,10 +219,11 @@ def test_told_to_end_it_ends_what_is_under_way_and_says_how_far_it_came(
     assert list((tmp_path / "images").rglob("-claim-*")) == []
 
 
-def test_of_a_child_that_is_killed_one_image_fails_and_the_others_are_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stored", [0, 10], ids=["as it starts", "at work"])
+def test_of_a_child_that_is_killed_one_image_fails_and_the_others_are_done(tmp_path: Path, stored: int) -> None:
     fill(tmp_path / "photos", 120, side=64)
     with started(tmp_path, "store", "photos", "--jobs", "2") as process:
-        eventually(lambda: len(records(tmp_path / "images")) >= 10, what="some are stored")
+        eventually(lambda: len(records(tmp_path / "images")) >= stored, what="some are stored")
         child = eventually(lambda: children_of(process.pid), what="it has a child")[-1]
         os.kill(child, signal.SIGKILL)
         output, errors = process.communicate(timeout=120)
