@@ -99,7 +99,7 @@ def build(config: Config) -> Parts:
     catalogue, demand = connect_catalogue(config, common, listing, versions, policy, jobs)
     if not isinstance(config.queue.broker, str):
         jobs.queue  # An application's own broker knows the actors from the start.
-    maker, listing = Maker(common, jobs, budget, config), Listing(common)
+    maker = Maker(common, jobs, budget, config)
     return Parts(
         policy=policy,
         access=access,

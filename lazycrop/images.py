@@ -64,7 +64,7 @@ class LazyCrop(Upkeep):
         self._renders = parts.common.renders
         self._versions = parts.versions
         self._adopting = parts.adopting
-        self._listing = parts.listing
+        self.listing = parts.listing
         self._editing = parts.editing
         self.cleaning = parts.cleaning
         self.verifying = parts.verifying

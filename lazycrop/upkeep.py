@@ -22,7 +22,7 @@ class Upkeep:
     _access: Access
     _adopting: Adopting
     _editing: Editing
-    _listing: Listing
+    listing: Listing
     _forget: Callable[[], None]
     _versions: Versions
 
@@ -89,19 +89,19 @@ class Upkeep:
         ``after``: the id of the last one that is known. Blocks at each; raises :class:`~lazycrop.errors.BadRequest`,
         :class:`~lazycrop.errors.StoreUnavailable`.
         """
-        return self._listing.records(prefix, "" if after == "" else self.read_id(after))
+        return self.listing.records(prefix, "" if after == "" else self.read_id(after))
 
     def exists(self, image_id: ImageId) -> bool:
         """Is there such an image in the store, at this moment? Blocks. Raises StoreUnavailable."""
-        return self._listing.exists(self.read_id(image_id))
+        return self.listing.exists(self.read_id(image_id))
 
     def info(self, image_id: ImageId) -> Info:
         """The record of an image, each size that is stored of it, and the bytes of all. Blocks.
 
         Raises :class:`~lazycrop.errors.UnknownImage`, :class:`~lazycrop.errors.StoreUnavailable`.
         """
-        return self._listing.info(self.read_id(image_id))
+        return self.listing.info(self.read_id(image_id))
 
     def usage(self, prefix: str = "") -> Usage:
         """How many images, sizes, objects and bytes there are of those whose ids begin with ``prefix``. Blocks."""
-        return self._listing.usage(prefix)
+        return self.listing.usage(prefix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import click
@@ -13,10 +13,9 @@ from lazycrop.cli.options import Settings, command
 from lazycrop.cli.output import Output, ask, count_of, output_options, yes_option
 from lazycrop.errors import LazyCropError, UnknownImage
 from lazycrop.images import LazyCrop
-from lazycrop.model import keys
 from lazycrop.model.derivatives import Derivative
 from lazycrop.queues.contract import EMBEDDED, INLINE
-from lazycrop.stores.contract import Store, checked_url
+from lazycrop.stores.contract import checked_url
 
 
 def _each(sizes: Sequence[str], do: Callable[[str], None], done: str) -> None:
@@ -90,7 +89,8 @@ def _warm_all(settings: Settings, sizes: list[str], jobs: int) -> None:
     images = LazyCrop(**here)
     for size in sizes:  # What may not be asked for is one mistake, and not one of each image.
         images.policy.check(Derivative("-", images.size(size), images.config.format))
-    each("warmed", _every_image(images.store), partial(_warming, sizes=sizes), here, jobs)
+    items = (Item(one, partial(_warmed, one)) for one in images.listing.ids())
+    each("warmed", items, partial(_warming, sizes=sizes), here, jobs)
 
 
 def _warming(images: LazyCrop, *, sizes: list[str]) -> Callable[[str], str]:
@@ -104,17 +104,6 @@ def _warming(images: LazyCrop, *, sizes: list[str]) -> Callable[[str], str]:
         return kind(image_id)
 
     return warm_one
-
-
-def _every_image(store: Store, folder: str = "") -> Iterator[Item]:
-    """All that has a record; of names those of one folder are kept, where the store gives them at once."""
-    if folder == keys.PRIVATE:  # Their records are where those of public images are.
-        return
-    for key in store.list(folder):
-        if key.endswith("/") and not (folder and keys.version_of(key.removeprefix(folder))):
-            yield from _every_image(store, key)
-        elif folder and key == keys.record(folder[:-1]):
-            yield Item(folder[:-1], partial(_warmed, folder[:-1]))
 
 
 def _warmed(image_id: str, warm_one: Callable[[str], str]) -> list[Outcome]:

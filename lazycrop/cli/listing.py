@@ -29,7 +29,7 @@ def list_(settings: Settings, prefix: str, after: str, limit: int | None, as_jso
     """
     output = Output(as_json, quiet)
     for number, record in enumerate(LazyCrop(**settings).list(prefix, after), 1):
-        output.tell(_content(record), shown(record.image_id) if quiet else _line(record))
+        output.tell(record_content(record), shown(record.image_id) if quiet else _line(record))
         if number == limit:
             return
 
@@ -43,7 +43,8 @@ def _line(record: Record) -> str:
     return "\t".join(parts)
 
 
-def _content(record: Record) -> dict[str, Any]:
+def record_content(record: Record) -> dict[str, Any]:
+    """A record for a program."""
     return {**json.loads(record.to_json()), "url": record.url}
 
 
@@ -53,7 +54,11 @@ def _content(record: Record) -> dict[str, Any]:
 def info(settings: Settings, image_id: str, as_json: bool, quiet: bool) -> None:
     """Show what the store has of an image: its record, and each size with its bytes."""
     found = LazyCrop(**settings).info(image_id)
-    content = {"record": _content(found.record), "sizes": [asdict(one) for one in found.sizes], "bytes": found.length}
+    content = {
+        "record": record_content(found.record),
+        "sizes": [asdict(one) for one in found.sizes],
+        "bytes": found.length,
+    }
     Output(as_json, quiet).tell(content, _quiet(found) if quiet else _described(found))
 
 
@@ -62,7 +67,13 @@ def _quiet(found: Info) -> str:
 
 
 def _described(found: Info) -> str:
-    record = found.record
+    sizes = [f"{one.size}.{one.format}\tv{one.version}\t{one.length}" for one in found.sizes]
+    rest = [_fact("sizes", len(sizes)), *sizes, _fact("in all", size_of(found.length))]
+    return "\n".join([described(found.record), *rest])
+
+
+def described(record: Record) -> str:
+    """A record for a person, a fact a line."""
     facts = {
         "id": shown(record.image_id),
         "version": record.version,
@@ -75,9 +86,11 @@ def _described(found: Info) -> str:
         "crops": ", ".join("{}x{}".format(*crop.shape) for crop in record.crops),
         "private": "yes" if record.private else None,
     }
-    lines = [f"{name + ':':13}{fact}" for name, fact in facts.items() if fact]
-    sizes = [f"{one.size}.{one.format}\tv{one.version}\t{one.length}" for one in found.sizes]
-    return "\n".join([*lines, f"{'sizes:':13}{len(sizes)}", *sizes, f"{'in all:':13}{size_of(found.length)}"])
+    return "\n".join(_fact(name, fact) for name, fact in facts.items() if fact)
+
+
+def _fact(name: str, fact: object) -> str:
+    return f"{name + ':':13}{fact}"
 
 
 @command(shows=("store",))

@@ -13,6 +13,7 @@ from lazycrop import __version__, logs
 from lazycrop.cli.adopting import adopt
 from lazycrop.cli.catalogue import catalogue, sizes
 from lazycrop.cli.checking import check
+from lazycrop.cli.editing import crop, focal, rename
 from lazycrop.cli.images import purge, url, warm
 from lazycrop.cli.listing import info, list_, usage
 from lazycrop.cli.logs import OneLine
@@ -57,6 +58,7 @@ def commands(context: click.Context, log_json: bool) -> None:
     logging.basicConfig(handlers=[handler])
 
 
-_OF_IMAGES = (store, adopt, url, warm, purge, list_, info, usage, cleanup, verify, catalogue, sizes)
-for command in (*_OF_IMAGES, serve, demo, worker, check, queue):
+_OF_IMAGES = (store, adopt, url, warm, purge, focal, crop, rename)
+_OF_THE_STORE = (list_, info, usage, cleanup, verify, catalogue, sizes)
+for command in (*_OF_IMAGES, *_OF_THE_STORE, serve, demo, worker, check, queue):
     commands.add_command(command)

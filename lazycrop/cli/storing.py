@@ -28,6 +28,7 @@ from lazycrop.cli.bulk import (
     outcome,
     read_lines,
 )
+from lazycrop.cli.editing import read_point
 from lazycrop.cli.options import Settings, command
 from lazycrop.errors import BadRequest
 from lazycrop.images import LazyCrop
@@ -42,20 +43,14 @@ StoreOne = Callable[[str, str], str]
 """Stores the image of an id from a source; returns whether that was done or not needed."""
 
 
-def _focal(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-    x, _, y = (value or "auto").partition(",")
-    if value in (None, "auto"):
-        return value
-    if not (x.strip().isdecimal() and y.strip().isdecimal()):
-        raise click.BadParameter(f"{value!r} is no point; write 30,40, in per cent from the left and the top, or auto.")
-    return int(x), int(y)
-
-
 @command(shows=("store",))
 @click.argument("arguments", nargs=-1, required=True, metavar="[IMAGE_ID] SOURCE")
 @click.option("--bound", default=DEFAULT_BOUND, show_default=True, help="The box in pixels that an image is shrunk to.")
 @click.option(
-    "--focal", callback=_focal, metavar="X,Y|auto", help="Where the subject is, in per cent; or auto, to have it found."
+    "--focal",
+    callback=read_point,
+    metavar="X,Y|auto",
+    help="Where the subject is, in per cent; or auto, to have it found.",
 )
 @jobs_option
 @click.option("--again", is_flag=True, help="Store also what is there with the same content, as with another --bound.")

@@ -69,6 +69,34 @@ def test_an_image_is_shown_with_its_sizes(store: Path) -> None:
     assert "There is no image 'dog'" in str(run("info", "dog", status=1).exception)
 
 
+def test_where_the_subject_is_is_said_and_taken_back(store: Path) -> None:
+    assert "focal point: 30,40\n" in run("focal", "cat", "30,40").stdout
+    assert told("focal", "cat", "none")[0]["focal"] is None
+    (found,) = told("info", "cat")
+    assert (found["record"]["version"], found["record"]["focal"]) == (4, None)
+    assert run("focal", "cat", "auto", "--quiet").stdout == ""
+    assert "write 30,40" in run("focal", "cat", "left", status=2).stderr
+    assert "whole per cent" in str(run("focal", "cat", "300,40", status=1).exception)
+
+
+def test_a_crop_is_said_of_a_shape_or_a_preset_and_taken_back(store: Path) -> None:
+    assert run("crop", "cat", "4x3", "10,0,50.5,100").stdout.endswith("crops:       4x3\n")
+    assert told("crop", "cat", "card", "0,0,100,50", "--presets", "card=30x20-cover")[0]["crops"] == {
+        "4x3": [10, 0, 50.5, 100],
+        "3x2": [0, 0, 100, 50],
+    }
+    assert [*told("crop", "cat", "4x3", "none")[0]["crops"]] == ["3x2"]
+    assert "write LEFT,TOP,WIDTH,HEIGHT" in run("crop", "cat", "4x3", "10,0,50", status=2).stderr
+    assert "is malformed" in str(run("crop", "cat", "4x3", "90,0,50,50", status=1).exception)
+
+
+def test_an_image_gets_another_id(store: Path) -> None:
+    assert run("rename", "cat", "pets/cat").stdout.startswith("id:          pets/cat\n")
+    assert run("list", "-q").stdout == "pets/cat\nusers/1\nusers/2\n"
+    assert "users/1" in str(run("rename", "pets/cat", "users/1", status=1).exception)
+    assert run("list", "-q").stdout == "pets/cat\nusers/1\nusers/2\n"
+
+
 def test_usage_is_counted(store: Path) -> None:
     length = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
     assert told("usage") == [{"prefix": "", "images": 3, "sizes": 8, "objects": 16, "bytes": length}]
