@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 import click
@@ -40,6 +41,12 @@ class _Setting(click.Option):
         )
 
 
+@cache
+def _setting(name: str, hidden: bool) -> _Setting:
+    """Shared by all commands: to make each for each of them took a quarter of the time in which they are loaded."""
+    return _Setting(settings.OPTIONS[name], hidden=hidden)
+
+
 def _default(value: Any) -> str:
     if isinstance(value, Mapping):
         value = [f"{name}={one}" for name, one in value.items()]
@@ -55,7 +62,7 @@ class Command(click.Command):
         super().__init__(*arguments, **attributes)
         self.params += [
             click.Option(["--config"], metavar="FILE", help="An ini file with a section [lazycrop]."),
-            *(_Setting(field, hidden=name not in shows) for name, field in settings.OPTIONS.items()),
+            *(_setting(name, name not in shows) for name in settings.OPTIONS),
             click.Option(
                 ["--help-settings"],
                 is_flag=True,
