@@ -98,7 +98,7 @@ class Contents:
     def fresh(self, claims: Iterable[str]) -> dict[str, bool]:
         """Of those claims that are still there: is whoever put it still to be reckoned with? It holds the time."""
         found = {}
-        for claim in claims:
+        for claim in sorted(claims):
             with suppress(MissingObject):
                 found[claim] = _is_fresh(self._store.get(claim, limit=100))
         return found

@@ -162,7 +162,7 @@ class Guarded:
         """Remove objects, in as few calls as the store can, else several at once. One that is missing is fine."""
         left = [*keys]
         store = self._store
-        together = store.delete_many if isinstance(store, Deleting) and len(left) > 1 else None
+        together = store.delete_many if len(left) > 1 and isinstance(store, Deleting) else None
         if together is not None and self._call(self._writes, partial(together, left)):
             return True
         for start in range(0, len(left), _BATCH):

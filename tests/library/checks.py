@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 
 from schedules import Schedule, version_of
-from world import FOR_EVER, MINUTE, PATH, RECORD, colour_of, colours, picture
+from world import FOR_EVER, MINUTE, PATH, RECORD, colour_of, colours, picture, read
 
 from lazycrop import LazyCrop, LazyCropError
 from lazycrop.http.requests import Request
 from lazycrop.model import keys
 from lazycrop.model.keys import Key
-from lazycrop.model.records import Record, Tombstone, read
+from lazycrop.model.records import Record, Tombstone
 
 JOBS = {"job", "mezzanines", "request", "look"}  # Who is killed in one of these leaves nothing: it is done again.
 

@@ -42,6 +42,7 @@ HELD_UP = [f"put {kind}" for kind in KINDS] * 2 + ["put current"] * 6 + ["get cu
 HELD_UP += ["put size"] * 2 + [f"delete {kind}" for kind in ("claim", "origin", "size", "own")] + ["look file"]
 TROUBLES = ["none"] * 3 + ["put"] * 3 + ["kill"] * 3 + ["many"] + ["late"] * 2
 AGES = 3 * 3600  # Seconds after which no word is left of a change.
+START = 1_000_000.0  # Unix time
 OLD = 700  # Seconds after which nobody reckons with the claim of who was killed.
 
 
@@ -71,12 +72,8 @@ def run(seed: int, clock: Clock, scene: Scene = Scene()) -> Schedule:
     )
     parts = [part.split() for part in play.split(", ")]
     words = {name.strip("*") for part in parts for name in part} | {*past.split()}
-    schedule = Schedule(clock, random_, keep=scene.keep or random_.choice([2, 2, 2, 1, 1000]))
-    schedule.forgets = "forget" in words
-    if words & OF_FILES:
-        schedule.files = Files(cat=picture(0))
-    live_before(schedule, past.split(), random_)
-    schedule.past = schedule.latest
+    keep = scene.keep or random_.choice([2, 2, 2, 1, 1000])
+    schedule = begin(clock, random_, keep, past.split(), words)
     kind, *at = wanted.split()
     schedule.trouble = kind
     fault = trouble(schedule, random_, at)
@@ -99,6 +96,23 @@ def run(seed: int, clock: Clock, scene: Scene = Scene()) -> Schedule:
     processes = [greenlet(lambda names=names: live(names)) for names in parts]
     halts = {processes[one]: Halt.read(call, random_) for one, call in zip(held, calls, strict=True)}
     take_turns(schedule, processes, random_, halts)
+    return schedule
+
+
+def begin(clock: Clock, random_: random.Random, keep: int, past: list[str], words: set[str]) -> Schedule:
+    """What there is when the play begins. A past that knows no chance is lived through once, and then remembered."""
+    before = (keep, *past, "forget" in words, bool(words & OF_FILES))
+    if (lived := clock.pasts.get(before)) is not None:
+        clock.now = lived.ended
+        return lived.again(random_)
+    clock.now = START
+    schedule = Schedule(clock, random_, keep=keep, forgets="forget" in words)
+    if words & OF_FILES:
+        schedule.files = Files(cat=picture(0))
+    live_before(schedule, past, random_)
+    schedule.past, schedule.ended = schedule.latest, clock.now
+    if not schedule.dead:
+        clock.pasts[before] = schedule.again(random_)
     return schedule
 
 

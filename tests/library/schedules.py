@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
-from dataclasses import dataclass, field
+from copy import copy, deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from greenlet import getcurrent
@@ -28,6 +29,7 @@ from world import (
     colours,
     kind_of,
     picture,
+    read,
 )
 
 from lazycrop import LazyCrop, LazyCropError
@@ -35,7 +37,7 @@ from lazycrop.errors import BadRequest, UnknownImage
 from lazycrop.http.requests import Request
 from lazycrop.model import keys
 from lazycrop.model.keys import Key
-from lazycrop.model.records import Pointer, Record, Tombstone, read
+from lazycrop.model.records import Pointer, Record, Tombstone
 
 
 @dataclass(repr=False)
@@ -45,7 +47,8 @@ class Schedule:
     ``stored``: of each store that returned, its record, and when it began and ended. ``refused``: the pictures of those
     that raised. ``purges``: when each began that takes the current picture, and when it ended; None where it failed.
     ``hidden``: what was made private. ``shown``: of each version that was the current one, its picture. ``latest``: the
-    highest number that the image had; ``past``: before the play; ``gone``: the highest of those that
+    highest number that the image had; ``past``: before the play, which
+    began when it ``ended``, in Unix time; ``gone``: the highest of those that
     were purged. ``killed``: the operations during which a process was; ``dead``: those so long ago
     that nobody reckons with it. ``adopted``: which version was made of a file. ``words``: of changes. ``alive``: the
     processes that are there in the end, with what they have seen.
@@ -79,6 +82,12 @@ class Schedule:
     colours: int = 0
     edits: int = 0
     step: int = 0
+    ended: float = 0.0
+
+    def again(self, random_: random.Random) -> Schedule:
+        """The same once more, for others to go on with."""
+        own = {name: copy(value) for name, value in vars(self).items() if isinstance(value, dict | list | set)}
+        return replace(self, **own, files=deepcopy(self.files), random=random_)
 
     def process(self, fault: Trouble = lambda name, key: "") -> LazyCrop:
         return LazyCrop(

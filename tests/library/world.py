@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, lru_cache
 from hashlib import sha256
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,13 +16,18 @@ from greenlet import getcurrent
 from PIL import Image
 
 from doubles import Dictionary, Taking
+from lazycrop import settings
+from lazycrop.caches.sealed import Sealed
 from lazycrop.concurrency.faults import Fault
 from lazycrop.concurrency.guard import Guard
 from lazycrop.errors import StoreUnavailable
 from lazycrop.library import adopting, versions
 from lazycrop.library.renders import Renders
+from lazycrop.model import records
 from lazycrop.model.keys import CHANGES, Key
-from lazycrop.model.records import Mezzanine
+from lazycrop.model.records import Mezzanine, Record
+from lazycrop.pictures.settings import Recipes
+from lazycrop.settings import Config
 from lazycrop.sources.contract import Seen
 from lazycrop.stores import MemoryStore
 from lazycrop.stores.guarded import Guarded
@@ -33,8 +40,10 @@ RECORD = "cat/image.json"
 FOR_EVER = 10**9
 MINUTE = 61  # seconds, and with them record_seconds
 PATH = "/cat/4x3.png"
+OBJECTS = {"store": "store", "broker": "queue", "source": "sources", "cache": "cache"}  # and the sections they are in
 Colour = tuple[int, ...]
 Trouble = Callable[[str, str], str]
+read = lru_cache(1000)(records.read)
 
 
 class Killed(BaseException):
@@ -61,10 +70,10 @@ def colour_of(data: bytes) -> Colour:
 
 
 class Clock(SimpleNamespace):
-    """Time that passes only when all wait."""
+    """Time that passes only when all wait. ``pasts``: what schedules have in common, see ``scenes.py``."""
 
     def __init__(self) -> None:
-        super().__init__(now=1_000_000.0)
+        super().__init__(now=1_000_000.0, pasts={})
 
     def time(self) -> float:
         return self.now
@@ -141,6 +150,7 @@ def wait_for_turn(name: str, kind: str) -> None:
         parent.switch((name, kind))
 
 
+@cache
 def kind_of(key: str) -> str:
     """Of an object: what the image is, or a record of a version, and so on."""
     found = Key.parse(key)
@@ -193,8 +203,42 @@ def open_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
     monkeypatch.setattr(Renders, "size", size_once)
     monkeypatch.setattr(Fault, "tell", lambda *of, **how: None)
+    spare_what_is_always_the_same(monkeypatch)
     monkeypatch.setattr(Renders, "run", lambda self, do, wait: do())
     return clock
+
+
+def spare_what_is_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of processes are made a second, which differ in their objects; and no call hangs that has to be watched.
+    What is random by itself would have a seed mean another schedule each time.
+    """
+    numbers = itertools.count()
+    monkeypatch.setattr("secrets.token_hex", lambda size: f"{next(numbers):0{2 * size}x}")
+    monkeypatch.setattr(settings, "make_config", of_objects(settings.make_config))
+    recipes = Recipes(settings.make_config({}).recipe, {})
+    monkeypatch.setattr("lazycrop.build.Recipes", lambda *_: recipes)
+    monkeypatch.setattr(Guard, "call", lambda self, do, seconds=None: do())
+    monkeypatch.setattr(Sealed, "_digest", lambda self, key, value: bytes(32))
+    monkeypatch.setattr(Sealed, "_key", lambda self, name: name)
+    monkeypatch.setattr(Record, "from_json", lru_cache(1000)(Record.from_json))
+    monkeypatch.setattr("lazycrop.library.records._parsed", read)
+
+
+def of_objects(make_config: Callable[[dict[str, Any]], Config]) -> Callable[[dict[str, Any]], Config]:
+    """Settings, of which all but the objects are read once."""
+    made: dict[Any, Config] = {}
+
+    def make(given: dict[str, Any]) -> Config:
+        plain = tuple(sorted((name, value) for name, value in given.items() if name not in OBJECTS))
+        config = made.get(plain) or made.setdefault(plain, make_config(dict(plain)))
+        sections = {
+            section: replace(getattr(config, section), **{name: given[name]})
+            for name, section in OBJECTS.items()
+            if given.get(name) is not None
+        }
+        return replace(config, **sections)
+
+    return make
 
 
 def _together(self: Guarded, *begun: Callable[[], Any]) -> Sequence[Any]:
