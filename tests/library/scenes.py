@@ -102,18 +102,17 @@ def run(seed: int, clock: Clock, scene: Scene = Scene()) -> Schedule:
 def begin(clock: Clock, random_: random.Random, keep: int, past: list[str], words: set[str]) -> Schedule:
     """What there is when the play begins. A past that knows no chance is lived through once, and then remembered."""
     before = (keep, *past, "forget" in words, bool(words & OF_FILES))
-    if (lived := clock.pasts.get(before)) is not None:
-        clock.now = lived.ended
-        return lived.again(random_)
-    clock.now = START
-    schedule = Schedule(clock, random_, keep=keep, forgets="forget" in words)
-    if words & OF_FILES:
-        schedule.files = Files(cat=picture(0))
-    live_before(schedule, past, random_)
-    schedule.past, schedule.ended = schedule.latest, clock.now
-    if not schedule.dead:
-        clock.pasts[before] = schedule.again(random_)
-    return schedule
+    by_chance = any(name.endswith("!") for name in past)
+    lived = None if by_chance else clock.pasts.get(before)
+    if lived is None:
+        clock.now = START
+        lived = Schedule(clock, random_ if by_chance else random.Random(0), keep=keep, forgets="forget" in words)
+        lived.files = Files(cat=picture(0)) if words & OF_FILES else None
+        live_before(lived, past, lived.random)
+        lived.past, lived.ended = lived.latest, clock.now
+        clock.pasts[before] = lived
+    clock.now = lived.ended
+    return lived.again(random_)
 
 
 def killed_at_last(calls: Iterator[int], name: str, key: str) -> str:

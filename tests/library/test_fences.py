@@ -76,7 +76,7 @@ FENCES = {
         "versions",
         "            self._claims.wait(claim)\n            latest",
         "            latest",
-        Scene("store", "*purge, mezzanines", "delete origin"),
+        Scene("store", "*purge, mezzanines", "delete origin 1", "none"),
     ),
     "mezzanines of what was purged go": (
         "versions",
