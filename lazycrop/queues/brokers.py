@@ -17,7 +17,7 @@ from lazycrop.errors import ConfigurationError
 from lazycrop.queues.actors import actor_name, declare
 from lazycrop.queues.contract import NO_HOOKS, REDIS, Actor, Backlog, Hooks, Letter, Message, QueueSettings
 from lazycrop.queues.letters import open_letters
-from lazycrop.queues.quiet import hush_pika, hush_tries
+from lazycrop.queues.quiet import hush_tries
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -109,17 +109,7 @@ def _redis(url: str, queue: str, seconds: float) -> Broker:
 
 def _rabbitmq(url: str, seconds: float) -> Broker:
     try:
-        import pika
-        from dramatiq.brokers.rabbitmq import RabbitmqBroker
+        from lazycrop.queues.rabbitmq_broker import open_rabbitmq
     except ImportError:
         raise ConfigurationError("An amqp:// broker needs a client: pip install lazycrop[rabbitmq].") from None
-
-    hush_pika()
-    broker = RabbitmqBroker(url=url)
-    parameters = pika.URLParameters(url)
-    parameters.connection_attempts = 1
-    parameters.retry_delay = 0
-    parameters.socket_timeout = seconds
-    parameters.stack_timeout = 2 * seconds
-    broker.parameters = parameters
-    return broker
+    return open_rabbitmq(url, seconds)

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lazycrop.queues.contract import Backlog, Letter
+from lazycrop.queues.junk import read
 
 if TYPE_CHECKING:
-    from dramatiq import Broker, Message
+    from dramatiq import Broker
 
 
 class Letters(Protocol):
@@ -89,7 +90,7 @@ class _OfRabbitMQ:
     def letters(self, limit: int) -> list[Letter]:
         found: list[Letter] = []
         with self._channel() as channel:
-            while len(found) < limit and (body := channel.basic_get(f"{self._queue}.XQ")[2]):
+            while len(found) < limit and (body := channel.basic_get(f"{self._queue}.XQ")[2]) is not None:
                 found.append(_letter(body))
         return found
 
@@ -138,19 +139,15 @@ class _OfStub:
         return self._broker.dead_letters_by_queue[self._queue]
 
 
-def _read(body: bytes) -> Message[Any]:
-    from dramatiq import Message
-
-    return Message.decode(body)
-
-
 def _age(bodies: list[bytes]) -> float:
-    sent = [_read(body).message_timestamp / 1000 for body in bodies]
+    sent = [message.message_timestamp / 1000 for message in map(read, bodies) if message]
     return max(0.0, time.time() - min(sent)) if sent else 0.0
 
 
 def _letter(body: bytes) -> Letter:
-    message = _read(body)
+    message = read(body)
+    if message is None:
+        return Letter("", {}, 0.0, "It is no job of ours.")
     actor = message.actor_name.removeprefix(f"{message.queue_name.removesuffix('.DQ')}.")
     error = str(message.options.get("traceback", "")).strip().rpartition("\n")[2]
     return Letter(actor, message.args[0] if message.args else {}, message.message_timestamp / 1000, error)
@@ -158,8 +155,8 @@ def _letter(body: bytes) -> Letter:
 
 def _send_again(broker: Broker, body: bytes) -> bool:
     """As a new message, that neither its tries nor its age are counted on."""
-    message = _read(body)
-    if message.actor_name not in broker.actors:
+    message = read(body)
+    if message is None or message.actor_name not in broker.actors:
         return False
     broker.get_actor(message.actor_name).send(*message.args, **message.kwargs)
     return True

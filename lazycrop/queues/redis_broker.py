@@ -8,6 +8,7 @@ What the broker does by itself, and why it does something else here:
   of them. All that Redis raises is a lost connection here, after which the consumer starts anew, under a new id; what
   was taken under the old one is given out again like a killed worker's. So a job may be done twice, which is safe.
 - A job that is to be tried again is lost when Redis does not take it at that moment. It is offered until it does.
+- A message that cannot be read ends the thread that consumes, and is given out again. It is put to the dead ones.
 
 [dramatiq]
 """
@@ -26,6 +27,8 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from lazycrop.queues.junk import Judge
 
 if TYPE_CHECKING:
     from dramatiq import Broker, Message, Worker
@@ -90,12 +93,29 @@ class _Broker(RedisBroker):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self._consumed: set[str] = set()
+        self._judge = Judge()
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5_000) -> Any:
         if queue_name in self._consumed:
             self.broker_id = str(uuid4())
         self._consumed.add(queue_name)
         return super().consume(queue_name, prefetch, timeout)
+
+    def do_fetch(self, queue_name: str, limit: int) -> list[bytes]:
+        """Up to ``limit`` messages for this worker; junk is put to the dead ones."""
+        found = self._dispatch("fetch")(queue_name, limit)  # type: ignore[no-untyped-call]
+        sound = [body for body in found if body is not None and self._judge.is_sound(self, queue_name, body)]
+        if len(sound) < len(found):
+            self._bury(queue_name, {*found} - {*sound})
+        return sound
+
+    def _bury(self, queue_name: str, junk: set[bytes | None]) -> None:
+        """Its ids are not in it, so they are looked for among all that this worker has taken."""
+        ids = list(self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}"))
+        bodies = self.client.hmget(f"{self.namespace}:{queue_name}.msgs", ids) if ids else []
+        for one, body in zip(ids, bodies, strict=True):
+            if body in junk:
+                self.do_nack(queue_name, one)
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         if delay is not None:  # By a worker's thread, which has nothing better to do while Redis is away.

@@ -1,4 +1,4 @@
-"""Watch: a worker process of which a consumer has died ends, so that its supervisor starts it again. [dramatiq]"""
+"""Watch: a worker process of which a thread has died ends, so that its supervisor starts it again. [dramatiq]"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Watch(Middleware):
 
     def _run(self, worker: Worker) -> None:
         while not self._ended.wait(1):
-            if not all(consumer.is_alive() for consumer in list(worker.consumers.values())):
-                said = "a thread that takes jobs from the broker has died; this process ends"
+            if not all(thread.is_alive() for thread in [*worker.consumers.values(), *worker.workers]):
+                said = "a thread that takes or does jobs has died; this process ends"
                 logger.critical(said, extra={"event": "consumer-died"})
                 os._exit(1)
