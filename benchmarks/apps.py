@@ -35,8 +35,16 @@ def images() -> Application:
     return ImageApp(LazyCrop(**settings))
 
 
+def mounted() -> Application:
+    """The same below ``/img`` of an application that is a constant."""
+    from lazycrop import LazyCrop, Middleware
+    from lazycrop.settings import from_env
+
+    return Middleware(bare(), LazyCrop(**from_env()), prefix="/img")
+
+
 def counted_images() -> Application:
-    """The same, and its renders and writes are counted."""
+    """lazycrop, mounted at the root, and its renders and writes are counted."""
     from benchmarks import counting
 
     counting.start()

@@ -11,7 +11,20 @@ from pathlib import Path
 
 from benchmarks import BUILD, ROOT, drawings, peers, report
 from benchmarks.report import Row
-from benchmarks.rows import bytes, cold, crowd, folders, hot, latency, memory, quality, roundtrips, scale, storing
+from benchmarks.rows import (
+    bytes,
+    cold,
+    crowd,
+    folders,
+    hot,
+    latency,
+    memory,
+    overload,
+    quality,
+    roundtrips,
+    scale,
+    storing,
+)
 from benchmarks.sources import Plan
 
 ROWS = {
@@ -26,6 +39,7 @@ ROWS = {
     "memory": memory.row,
     "scale": scale.row,
     "crowd": crowd.row,
+    "overload": overload.row,
 }
 
 
@@ -53,7 +67,18 @@ def main() -> None:
     }
     print(f"\n{report.markdown(rows, described)}")
     write(rows, described, BUILD / "results" if arguments.quick else arguments.results)
-    for folder in ("run", "stores", "sources", "quality", "storing", "known", "crowd", "latency", "roundtrips"):
+    for folder in (
+        "run",
+        "stores",
+        "sources",
+        "quality",
+        "storing",
+        "known",
+        "crowd",
+        "overload",
+        "latency",
+        "roundtrips",
+    ):
         shutil.rmtree(BUILD / folder, ignore_errors=True)
 
 

@@ -1,0 +1,134 @@
+"""Overload: what 200 clients get who ask for 200 new sizes at once, and what the application's pages wait meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import shutil
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+from benchmarks import BUILD, measure, peers
+from benchmarks.report import Check, Row, Table
+from benchmarks.sources import Plan
+from servers import HOST, Memcached
+
+CLIENTS, PROCESSES, SLOTS = 200, 2, 2
+PAUSE = 0.005  # Seconds between two requests to the application.
+QUIET = 3.0  # Seconds that they are measured for before the crowd comes.
+LIMIT = 1.2
+
+Samples = dict[str, list[float]]
+"""Seconds of each request to a page of the application beside the images, and to another server that has none."""
+
+IMAGES, CONTROL = "the application", "another server"
+
+
+def row(plan: Plan) -> Row:
+    checks, rows, notes = [], {}, []
+    for threads in (CLIENTS // PROCESSES, 16):
+        before, during, got, memory = _round(plan, threads)
+        for name in (IMAGES, CONTROL):
+            for when, samples in (("before", before[name]), ("during", during[name])):
+                rows[f"{name}, {threads} threads, {when}"] = [1000 * _share(samples, share) for share in (0.5, 0.99, 1)]
+        for what, share in (("median", 0.5), ("p99", 0.99)):
+            ratio = _share(during[IMAGES], share) / _share(before[IMAGES], share)
+            checks.append(Check(f"{threads} threads: {what} of the application's pages ÷ before", ratio, LIMIT))
+        errors = sum(count for (status, _), count in got.items() if status >= 500)
+        checks.append(Check(f"{threads} threads: answers of 5xx", errors, 0))
+        shares = ", ".join(f"{count} × {status} {what}" for (status, what), count in sorted(got.items()))
+        notes.append(f"{threads} threads a process: {shares}. Memory of all processes at most {memory / 1e6:.0f} MB.")
+    title = f"{CLIENTS} clients, as many new sizes, {PROCESSES} processes of {SLOTS} renders; ms"
+    return Row("Overload", checks, [Table(title, ["median", "p99", "longest"], rows)], notes=notes)
+
+
+def _round(plan: Plan, threads: int) -> tuple[Samples, Samples, Counter[tuple[int, str]], int]:
+    place = BUILD / "overload"
+    shutil.rmtree(place, ignore_errors=True)
+    with ExitStack() as stack:
+        for name in ("memcached", "images", "control"):
+            (place / name).mkdir(parents=True)
+        memcached = Memcached(place / "memcached")
+        stack.callback(memcached.stop)
+        memcached.start()
+        env = {
+            "LAZYCROP_STORE": str(place / "store"),
+            "LAZYCROP_MEMCACHED": memcached.address,
+            "LAZYCROP_SIZES": "any",
+            "LAZYCROP_RENDERS": str(SLOTS),
+            "LAZYCROP_MEZZANINE_EDGES": "none",
+        }
+        _store(plan, env)
+        pid, base = stack.enter_context(
+            peers.gunicorn("mounted", place / "images", env, workers=PROCESSES, threads=threads)
+        )
+        _, control = stack.enter_context(peers.gunicorn("bare", place / "control", {}))
+        urls = {IMAGES: f"{base}/", CONTROL: f"{control}/"}
+        # They stand for other machines: whoever has something to answer goes before them.
+        clients = stack.enter_context(
+            ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), os.nice, initargs=(10,))
+        )
+        clients.submit(_crowd, base, 1, 100).result()  # The processes have opened their connections.
+        end = time.monotonic() + QUIET
+        before = _samples(urls, lambda: time.monotonic() > end)
+        crowd = clients.submit(_crowd, base, CLIENTS, 300)
+        during = _samples(urls, crowd.done)
+        return before, during, Counter(crowd.result()), measure.peak_memory(pid)
+
+
+def _store(plan: Plan, env: dict[str, str]) -> None:
+    """One photograph, and a size that is larger than all that will be asked for."""
+    from lazycrop import LazyCrop
+
+    settings = {name.removeprefix("LAZYCROP_").lower(): value for name, value in env.items()}
+    images = LazyCrop(**settings, broker="inline")
+    images.store_origin("one", plan.photos[0])
+    images.warm("one", ["1600x"])
+    images.close()
+
+
+def _samples(urls: dict[str, str], is_over: Callable[[], bool]) -> Samples:
+    found: Samples = {name: [] for name in urls}
+    while not is_over():
+        for name, url in urls.items():
+            began = time.perf_counter()
+            _ask(url)
+            found[name].append(time.perf_counter() - began)
+            time.sleep(PAUSE)
+    return found
+
+
+def _ask(url: str) -> None:
+    """A page, by a connection of its own."""
+    with socket.create_connection((HOST, urlsplit(url).port or 80), timeout=60) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert connection.makefile("rb").read().endswith(b"ok")
+
+
+def _crowd(base: str, clients: int, width: int) -> list[tuple[int, str]]:
+    """Status and kind of the answer that each got."""
+
+    async def all_at_once() -> list[tuple[int, str]]:
+        return await asyncio.gather(*(_client(base, f"/img/one/{width + number}x.jpg") for number in range(clients)))
+
+    return asyncio.run(all_at_once())
+
+
+async def _client(base: str, path: str) -> tuple[int, str]:
+    reader, writer = await asyncio.open_connection(HOST, urlsplit(base).port)
+    try:
+        reply = await measure.ask(reader, writer, path)
+    finally:
+        writer.close()
+    return reply.status, reply.headers.get("cache-status", "").rpartition("detail=")[2]
+
+
+def _share(samples: list[float], share: float) -> float:
+    """What so many of the samples take at most."""
+    return sorted(samples)[min(len(samples) - 1, int(len(samples) * share))]
