@@ -26,6 +26,7 @@ from lazycrop.errors import (
 from lazycrop.http.answers import Answer
 from lazycrop.http.requests import Request, as_wsgi
 from lazycrop.library.jobs import STORE, Jobs
+from lazycrop.library.together import in_jobs
 from lazycrop.library.versions import RENDER_WAIT
 from lazycrop.model import urls
 from lazycrop.model.derivatives import AUTO, Derivative
@@ -207,8 +208,10 @@ class LazyCrop(Upkeep):
         ]
         for derivative in wanted:
             self.policy.check(derivative)
-            if derivative.size is not None and not self.jobs.send(STORE, derivative):
-                raise Unavailable(f"The job for {derivative.key!r} was not taken, or failed; the log says why.")
+        for job in in_jobs(record, (one for one in wanted if one.size is not None)):
+            if not self.jobs.send_together(STORE, job):
+                others = f" and {len(job) - 1} more" if len(job) > 1 else ""
+                raise Unavailable(f"The job for {job[0].key!r}{others} was not taken, or failed; the log says why.")
         return wanted
 
     def url(

@@ -18,7 +18,7 @@ from lazycrop.queues.contract import EMBEDDED, INLINE
 from lazycrop.stores.contract import checked_url
 
 
-def _each(sizes: Sequence[str], do: Callable[[str], None], done: str) -> None:
+def _each(sizes: Sequence[str], do: Callable[[str], object], done: str) -> None:
     """Do it to all sizes; list those that failed at the end, and exit with status 1 then."""
     failures = []
     with click.progressbar(sizes, label=f"Warming {len(sizes)}", file=sys.stderr) as progress:
@@ -77,11 +77,12 @@ def _warm_one(settings: Settings, image_id: str, sizes: list[str]) -> None:
         images = LazyCrop(**{**settings, "broker": INLINE})
     images.record(image_id)
 
-    def warm_one(size: str) -> None:
-        images.warm(image_id, [size])
-
     done = "done" if images.config.queue.broker == INLINE else "queued; workers store them"
-    _each(sizes, warm_one, done)
+    try:
+        images.warm(image_id, sizes)  # Together they take less.
+        click.echo(f"{len(sizes)} of {len(sizes)} {done}.")
+    except LazyCropError:  # Which of them it is, they say one by one.
+        _each(sizes, lambda size: images.warm(image_id, [size]), done)
 
 
 def _warm_all(settings: Settings, sizes: list[str], jobs: int) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 
 from lazycrop.concurrency.faults import Fault
 from lazycrop.concurrency.forks import Lock
 from lazycrop.concurrency.timing import Tracing, recorded
-from lazycrop.errors import LazyCropError
+from lazycrop.errors import BadRequest, LazyCropError
 from lazycrop.events import Dead, Events, Queued, Worked
 from lazycrop.model.derivatives import Derivative
 from lazycrop.queues.contract import Actor, Hooks, Message, Queue
@@ -38,6 +38,9 @@ LOOSE = "loose"
 
 SINCE = "since"
 """What a message says where visitors ask for what it names: since when, in Unix time."""
+
+ALSO = "also"
+"""What a message says of other sizes of the same image that are to be made with it: of each its size and format."""
 
 
 class Jobs:
@@ -96,6 +99,12 @@ class Jobs:
         """
         return self.hand_over(actor, derivative.to_message() | ({SINCE: int(time.time())} if soon else {}))
 
+    def send_together(self, actor: str, derivatives: Sequence[Derivative]) -> bool:
+        """Ask an actor to work on derivatives of one version of an image; as :meth:`send`."""
+        first, *others = derivatives
+        also = [[one.size and str(one.size), one.format] for one in others]
+        return self.hand_over(actor, first.to_message() | ({ALSO: also} if also else {}))
+
     def hand_over(self, actor: str, message: Message) -> bool:
         """Send a message, which is of JSON's types only; False when the broker does not take it. Raises nothing."""
         try:
@@ -118,6 +127,18 @@ class Jobs:
             queue, self._queue = self._queue, None
         if queue is not None:
             queue.close()
+
+
+def named(message: Message) -> list[Derivative]:
+    """The derivatives that a message names; junk raises :class:`~lazycrop.errors.BadRequest`."""
+    derivatives = [Derivative.from_message(message)]
+    for other in message.get(ALSO, ()):
+        match other:
+            case [size, format]:
+                derivatives.append(Derivative.from_message({**message, "size": size, "format": format}))
+            case _:
+                raise BadRequest(f"The message {str(message)[:200]!r} names something that is no size with a format.")
+    return [*dict.fromkeys(derivatives)]
 
 
 def _watched(name: str, do: Actor, events: Events, tracing: Tracing | None) -> Actor:

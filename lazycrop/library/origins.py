@@ -120,8 +120,7 @@ class Origins:
 
     def read_for_job(self, record: Record, size: Size | None, stage: Stage) -> bytes:
         """What ``size`` is made from; of the jobs that have several sizes of one image made, one reads it. Blocks."""
-        mezzanine = best_source(record, size, stage) if size else None
-        name = f"{record.tag} {mezzanine.edge if mezzanine else 'origin'}"
+        name = f"{record.tag} {source_name(record, size, stage)}"
         now = time.monotonic()
         for old in [old for old, (_, until) in [*self._copies.items()] if now >= until]:
             self._copies.pop(old, None)
@@ -142,6 +141,12 @@ class Origins:
         """Is there an origin of this version, whatever the records say? Blocks for the store."""
         place = keys.folder(image_id, version, private)
         return any(key.startswith(f"{place}origin.") for key in self._store.list(place))
+
+
+def source_name(record: Record, size: Size | None, stage: Stage) -> str:
+    """Which copy ``size`` is made from: alike for all that are made from the same one."""
+    mezzanine = best_source(record, size, stage) if size else None
+    return str(mezzanine.edge) if mezzanine else "origin"
 
 
 def put(store: Guarded, record: Record, key: str, data: bytes, content_type: str, *, new: bool = False) -> bool:

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
@@ -21,7 +21,7 @@ from lazycrop.library.state import State
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.records import Record
 from lazycrop.pictures.ingest import upright
-from lazycrop.pictures.render import render
+from lazycrop.pictures.render import Asked, render, render_all
 from lazycrop.pictures.settings import Limits, Recipes, Stage
 
 logger = logging.getLogger(__name__)
@@ -111,18 +111,59 @@ class Renders:
         try:
             data = self._benches[stage].run(self._work(derivative, record, source, stage), wait)
         except Exception as error:
-            code = error.code if isinstance(error, LazyCropError) else type(error).__name__
-            if _is_of_the_picture(error):
-                self._state.count_failure(derivative, record.tag, code)
-            self._events.tell(Failed(record.image_id, record.version, derivative.key, code=code))
+            self._failed(derivative, record, error)
             raise
+        self._rendered(derivative, record, data, stage, time.perf_counter() - started)
+        return data
+
+    def sizes(
+        self, derivatives: Sequence[Derivative], record: Record, source: bytes, stage: Stage, wait: float
+    ) -> list[bytes | Exception]:
+        """As :meth:`size`, of several that are made from one ``source``, each of them with a size.
+
+        Instead of one that cannot be made there is the error; a source that cannot be read is one, and raises.
+        """
+        started = time.perf_counter()
+        work = partial(
+            render_all,
+            source,
+            [
+                Asked(one.size, one.format, self._recipes.of(one.size), record.part_of(one.size))
+                for one in derivatives
+                if one.size
+            ],
+            self._limits,
+            stage,
+            focal=record.focal,
+            dimensions=(record.width, record.height),
+            reserve=self.memory.use,
+        )
+        try:
+            made = self._benches[stage].run(work, wait)
+        except Exception as error:
+            self._failed(derivatives[0], record, error)
+            raise
+        seconds = (time.perf_counter() - started) / len(derivatives)
+        results = [one if isinstance(one, Exception) else one.data for one in made]
+        for derivative, result in zip(derivatives, results, strict=True):
+            if isinstance(result, Exception):
+                self._failed(derivative, record, result)
+            else:
+                self._rendered(derivative, record, result, stage, seconds)
+        return results
+
+    def _failed(self, derivative: Derivative, record: Record, error: Exception) -> None:
+        code = error.code if isinstance(error, LazyCropError) else type(error).__name__
+        if _is_of_the_picture(error):
+            self._state.count_failure(derivative, record.tag, code)
+        self._events.tell(Failed(record.image_id, record.version, derivative.key, code=code))
+
+    def _rendered(self, derivative: Derivative, record: Record, data: bytes, stage: Stage, seconds: float) -> None:
         if stage == Stage.FIRST:  # Of the last one it is said that it is stored.
             said = {"event": "rendered", "key": derivative.key, "bytes": len(data)}
             logger.info("rendered %r, %d bytes", derivative.key, len(data), extra=said)
-        seconds = time.perf_counter() - started
         names = (record.image_id, record.version, derivative.key)
         self._events.tell(Rendered(*names, length=len(data), seconds=seconds, stage=stage))
-        return data
 
     def _work(self, derivative: Derivative, record: Record, source: bytes, stage: Stage) -> Callable[[], bytes]:
         """What makes the derivative; without a size it is the origin of a file that is at its source."""

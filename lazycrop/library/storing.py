@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,8 +15,9 @@ from lazycrop.events import Gone, Stored
 from lazycrop.library.adopting import Adopting
 from lazycrop.library.budget import Budget
 from lazycrop.library.common import Common
-from lazycrop.library.jobs import SINCE
-from lazycrop.library.origins import put
+from lazycrop.library.jobs import SINCE, named
+from lazycrop.library.origins import begin_put
+from lazycrop.library.together import WAIT, Together
 from lazycrop.library.versions import Versions
 from lazycrop.model import keys
 from lazycrop.model.derivatives import AUTO, CONTENT_TYPES, Derivative
@@ -23,8 +25,6 @@ from lazycrop.model.records import Record
 from lazycrop.pictures.settings import Recipes, Stage
 
 logger = logging.getLogger(__name__)
-
-_WAIT = 30.0  # Seconds for a slot: nobody waits for an actor, and its job is not to be lost.
 
 
 class Storing:
@@ -48,31 +48,41 @@ class Storing:
         self._recipes = recipes
         self._budget = budget
         self._backlog_seconds = backlog_seconds
+        self._together = Together(common, recipes, self._begin_put)
 
     def store(self, message: Any) -> None:
-        """Store the derivative that a message names; an object that is there stays as it is. What visitors ask for is
+        """Store the derivatives that a message names; an object that is there stays as it is. What visitors ask for is
         not stored where its image has as many sizes as it may have.
 
         The record is read before and after: what was purged or replaced meanwhile leaves nothing behind.
         """
-        derivative = Derivative.from_message(message)
-        self._policy.check(derivative)
-        record = self._records.read_now(derivative.image_id, derivative.version) or self._adopted(derivative)
-        if derivative.format == AUTO or (derivative.size is None and (record is None or not record.at_source)):
-            raise BadRequest(f"The message {derivative.key!r} is no size in a format; only those are stored by a job.")
+        wanted = named(message)
+        for derivative in wanted:
+            self._policy.check(derivative)
+        one = wanted[0]
+        record = self._records.read_now(one.image_id, one.version) or self._adopted(one)
+        _check(wanted, record)
         if record is None:  # Purged or replaced since it was asked for, perhaps after an earlier try had put it.
-            self._clear(derivative)
-            return
-        recipe = self._put(derivative, record, self._stage(derivative, message), SINCE in message)
-        if recipe is None:
-            return
-        now = self._records.read_now(derivative.image_id, derivative.version)
-        if now is None or now.tag != record.tag:
-            self._store.delete(record.key_of(derivative))
-            self._state.unmark(derivative)
-            self._events.tell(Gone(record.image_id, record.version, derivative.key))
-        else:
-            self._state.mark_stored(derivative, record.tag, recipe)
+            for derivative in wanted:
+                self._clear(derivative)
+        elif len(wanted) > 1:
+            recipes, errors = self._together.put(wanted, record)
+            self._settle(recipes, record)
+            if errors:  # The next try finds what was put.
+                raise errors[0]
+        elif recipe := self._put(one, record, self._stage(one, message), SINCE in message):
+            self._settle({one: recipe}, record)
+
+    def _settle(self, recipes: Mapping[Derivative, str], record: Record) -> None:
+        """Mark what was put as stored, or delete it where it was for nothing."""
+        now = self._records.read_now(record.image_id, record.version) if recipes else None
+        for derivative, recipe in recipes.items():
+            if now is None or now.tag != record.tag:
+                self._store.delete(record.key_of(derivative))
+                self._state.unmark(derivative)
+                self._events.tell(Gone(record.image_id, record.version, derivative.key))
+            else:
+                self._state.mark_stored(derivative, record.tag, recipe)
 
     def _adopted(self, derivative: Derivative) -> Record | None:
         """The record of a file of a source that was asked for as an image for the first time."""
@@ -108,14 +118,24 @@ class Storing:
         with self._budget.room(derivative, record) if asked else nullcontext(True) as has_room, measure("store"):
             if not has_room:
                 return None
-            is_new = put(self._store, record, key, data, CONTENT_TYPES[derivative.format], new=True)
-        if is_new:
+            end = self._begin_put(derivative, record, stage, data)
+            return end()
+
+    def _begin_put(self, derivative: Derivative, record: Record, stage: Stage, data: bytes) -> Callable[[], str]:
+        """Begin to put it unless it is there. What is returned waits for the end, and returns the object's recipe."""
+        key = record.key_of(derivative)
+        put = begin_put(self._store, record, key, data, CONTENT_TYPES[derivative.format], new=True)
+
+        def ended() -> str:
+            if not put():
+                return self._records.recipe_of_stored(derivative, record)
             said = {"event": "stored", "key": derivative.key, "bytes": len(data)}
             logger.info("stored %r, %d bytes", derivative.key, len(data), extra=said)
             late = stage is not self._recipes.stored_stage(derivative)
             self._events.tell(Stored(record.image_id, record.version, derivative.key, length=len(data), late=late))
             return self._recipes.fingerprint(derivative, stage)
-        return self._records.recipe_of_stored(derivative, record)
+
+        return ended
 
     def _clear(self, derivative: Derivative) -> None:
         """Delete what an earlier try may have put, unless its image is only not the current one any more."""
@@ -129,4 +149,11 @@ class Storing:
     def _rendered(self, derivative: Derivative, record: Record, stage: Stage) -> bytes:
         with measure("fetch"):
             source = self._origins.read_for_job(record, derivative.size, stage)
-        return self._renders.size(derivative, record, source, stage, _WAIT)
+        return self._renders.size(derivative, record, source, stage, WAIT)
+
+
+def _check(wanted: Sequence[Derivative], record: Record | None) -> None:
+    """What has no size is stored by itself only, and of a file that stays at its source."""
+    for one in wanted:
+        if one.format == AUTO or (one.size is None and (len(wanted) > 1 or record is None or not record.at_source)):
+            raise BadRequest(f"The message {one.key!r} is no size in a format; only those are stored by a job.")

@@ -11,6 +11,7 @@ from lazycrop.errors import NotAllowed
 from lazycrop.events import Events, Replaced, Stored
 from lazycrop.library.common import Common
 from lazycrop.library.jobs import STORE, WARM, Jobs
+from lazycrop.library.together import in_jobs
 from lazycrop.model.derivatives import Derivative
 from lazycrop.model.keys import Key
 from lazycrop.model.sizes import Size
@@ -39,12 +40,17 @@ class Warming:
         record = self._records.read_now(image_id)
         if record is None:
             return
-        for size, format in self._wanted(self._count):
-            derivative = Derivative(image_id, Size.parse(size), format, record.version)
-            with suppress(NotAllowed):  # What was asked for once need not be listed any more.
-                self._policy.check(derivative)
-                if self._policy.closed or self._policy.lists(derivative):
-                    self._jobs.send(STORE, derivative)
+        wanted = [
+            Derivative(image_id, Size.parse(size), format, record.version) for size, format in self._wanted(self._count)
+        ]
+        for job in in_jobs(record, filter(self._is_worth_it, wanted)):
+            self._jobs.send_together(STORE, job)
+
+    def _is_worth_it(self, derivative: Derivative) -> bool:
+        with suppress(NotAllowed):  # What was asked for once need not be listed any more.
+            self._policy.check(derivative)
+            return self._policy.closed or self._policy.lists(derivative)
+        return False
 
     def _stored(self, event: Stored) -> None:
         key = Key.parse(event.key or "")

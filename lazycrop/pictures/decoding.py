@@ -6,7 +6,7 @@ sRGB in mode L, RGB or RGBA. Nothing of the source but its pixels survives: they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 from PIL import Image
@@ -26,6 +26,9 @@ from lazycrop.pictures.settings import DEAR_FORMATS, Limits
 DRAFT_GAP = 2.0
 DRAFT_GAP_OF_HALF_OF_LARGE = 1.25
 LARGE = 4_000_000
+
+Target = tuple[tuple[int, int], Box]
+"""A size, and the part of a picture that is made smaller to it."""
 
 Reserve = Callable[[int], AbstractContextManager[None]]
 """Takes the bytes of pixels that are about to be worked on; may wait until there are so many, or raise Overloaded."""
@@ -63,45 +66,66 @@ class Picture:
 
         May be called once: what is decoded is let go as soon as it is resized.
         """
-        box = box or (0, 0, self.width, self.height)
-        if self.orientation >= 5:
-            size = (size[1], size[0])
         frames = min(self.frames, frames or self.frames)
-        box = _stored(box, *self.decoder.size, self.orientation)
-        fraction = self._draft(size, box)
-        left, top, right, bottom = (side / fraction for side in box)
-        self._take_memory(size, frames)
+        [(size, box)] = self._begin([(size, box or (0, 0, self.width, self.height))], frames)
         result = Pixels([], [], self.decoder.plays, self.lossless)
         for number in range(frames):
             with measure("decode"):
                 image, delay = self.decoder.frame(number)
             with measure("resize"):
-                change = None if self.decoder.is_straight(image) else self.decoder.straight
-                resized = resize(image, size, (left, top, right, bottom), change)
+                resized = self._resized(image, size, box)
                 del image
-                made = to_srgb(resized, self.decoder.profile)
-                self.recoloured = made is not resized
-                result.images.append(_upright(made, self.orientation))
+                result.images.append(self._finished(resized))
             result.delays.append(delay)
         return result
 
-    def _take_memory(self, size: tuple[int, int], frames: int) -> None:
-        """Wait until the picture, the half of it that is resized first, and the result fit beside others."""
+    def stills(self, targets: Sequence[Target]) -> list[Pixels]:
+        """The first frame as :meth:`pixels` makes it, in several sizes, decoded once, as the largest of them needs it.
+
+        May be called once, and not beside that.
+        """
+        targets = self._begin(targets, 1)
+        with measure("decode"):
+            image, delay = self.decoder.frame(0)
+        with measure("resize"):
+            made = [self._finished(self._resized(image, size, box)) for size, box in targets]
+        return [Pixels([one], [delay], self.decoder.plays, self.lossless) for one in made]
+
+    def _begin(self, targets: Sequence[Target], frames: int) -> list[Target]:
+        """Choose the fraction to decode at, and wait for memory; returns the targets as they are in what is decoded."""
+        turned = self.orientation >= 5
+        sizes = [(size[1], size[0]) if turned else size for size, _ in targets]
+        boxes = [_stored(box, *self.decoder.size, self.orientation) for _, box in targets]
+        fraction = self.decoder.reduce(min(map(self._draft, sizes, boxes)))
+        self._take_memory(sizes, frames)
+        scaled = [(a / fraction, b / fraction, c / fraction, d / fraction) for a, b, c, d in boxes]
+        return list(zip(sizes, scaled, strict=True))
+
+    def _resized(self, image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+        return resize(image, size, box, None if self.decoder.is_straight(image) else self.decoder.straight)
+
+    def _finished(self, resized: Image.Image) -> Image.Image:
+        made = to_srgb(resized, self.decoder.profile)
+        self.recoloured = made is not resized
+        return _upright(made, self.orientation)
+
+    def _take_memory(self, sizes: Sequence[tuple[int, int]], frames: int) -> None:
+        """Wait until the picture, the half of it that is resized first, and the results fit beside others."""
         width, height = self.decoder.size
         source = width * height * (4 if self.kind in DEAR_FORMATS else 1)
-        wanted = 4 * (source + min(size[0], width) * height + size[0] * size[1] * frames)
+        between = max(min(size[0], width) for size in sizes) * height
+        wanted = 4 * (source + between + frames * sum(size[0] * size[1] for size in sizes))
         self._held.enter_context(self._reserve(wanted))
         self.decoder.clock.restart()
 
     def _draft(self, size: tuple[int, int], box: Box) -> int:
-        """Have libjpeg decode at 1/2, 1/4 or 1/8 if that leaves enough of the target; returns 2, 4, 8, or 1."""
+        """At which fraction libjpeg may decode so that enough of the target is left: 1/2, 1/4, 1/8, or all of it."""
         width, height = self.decoder.size
         # The target is rounded to pixels: that half of one must not cost a full decode.
         spare = min((box[2] - box[0]) / (size[0] - 0.5), (box[3] - box[1]) / (size[1] - 0.5))
         gap_of_half = DRAFT_GAP_OF_HALF_OF_LARGE if width * height >= LARGE else DRAFT_GAP
         gaps = {8: DRAFT_GAP, 4: DRAFT_GAP, 2: gap_of_half}
-        fraction = next((fraction for fraction, gap in gaps.items() if fraction * gap <= spare), 1)
-        return self.decoder.reduce(fraction)
+        return next((fraction for fraction, gap in gaps.items() if fraction * gap <= spare), 1)
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from lazycrop.concurrency.timing import measure
 from lazycrop.errors import BadSize
@@ -10,9 +13,9 @@ from lazycrop.model.crops import Rectangle
 from lazycrop.model.crops import pixels as pixels_of
 from lazycrop.model.records import Mezzanine, Record
 from lazycrop.model.sizes import Size
-from lazycrop.pictures.decoding import Reserve, open_picture, unbounded
+from lazycrop.pictures.decoding import Picture, Reserve, open_picture, unbounded
 from lazycrop.pictures.encoding import encode
-from lazycrop.pictures.pixels import padded
+from lazycrop.pictures.pixels import Pixels, padded
 from lazycrop.pictures.resampling import Box
 from lazycrop.pictures.settings import ANIMATED_FORMATS, LONGEST_SIDE, TRANSPARENT_FORMATS, Limits, Recipe, Stage
 
@@ -20,6 +23,8 @@ from lazycrop.pictures.settings import ANIMATED_FORMATS, LONGEST_SIDE, TRANSPARE
 # more counts: SSIMULACRA2 of a 320 made from 512, before it is encoded, is 86 to 95, and from 1024 it is 95 to 97, for
 # 5 ms more of a render whose last stage takes 20 to 1,000.
 MEZZANINE_GAP = {Stage.FIRST: 1.25, Stage.LAST: 2.0}
+
+T = TypeVar("T")
 
 _GRAVITY = {
     "nw": (0, 0), "n": (50, 0), "ne": (100, 0),
@@ -60,20 +65,97 @@ def render(
 
     Raises UnsupportedImage, BrokenImage, ImageTooLarge; BadSize when the result would be too large.
     """
+    asked = Asked(size, format, recipe, part)
     with open_picture(data, limits, reserve) as picture:
-        width, height = dimensions or (picture.width, picture.height)
-        within = pixels_of(part, width, height) if part else (width, height)
-        inner, outer = size.scaled(*within), size.dimensions(*within)
-        frames = picture.frames if format in ANIMATED_FORMATS else 1
-        _check_result(outer, frames, size, format, limits)
-        box = _zoomed(crop_box(size, width, height, focal, part), picture.width / width, picture.height / height)
-        pixels = picture.pixels(inner, box, frames)
-    if outer != inner:
-        at = place_of(size, inner, outer)
+        plan = _plan(picture, asked, limits, focal, dimensions)
+        pixels = picture.pixels(plan.inner, plan.box, plan.frames)
+    return _encoded(pixels, asked, plan, stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One of several derivatives of one file, as :func:`render` has it."""
+
+    size: Size
+    format: str
+    recipe: Recipe
+    part: Rectangle | None = None
+
+
+def render_all(
+    data: bytes,
+    asked: Sequence[Asked],
+    limits: Limits,
+    stage: Stage,
+    *,
+    focal: tuple[int, int] | None = None,
+    dimensions: tuple[int, int] | None = None,
+    reserve: Reserve = unbounded,
+) -> list[Rendered | Exception]:
+    """As :func:`render`, of several: the file is decoded once, but for animations, whose frames are too many to keep.
+
+    Instead of one that cannot be made there is the error. What cannot be decoded raises. A JPEG is decoded as the
+    largest needs it, so that smaller ones are not quite, though at least, what each would have been by itself.
+    """
+    with open_picture(data, limits, reserve) as picture:
+        plans = [_tried(partial(_plan, picture, one, limits, focal, dimensions)) for one in asked]
+        stills = [plan for plan in plans if isinstance(plan, _Plan) and plan.frames == 1]
+        made = picture.stills([(plan.inner, plan.box) for plan in stills]) if stills else []
+    made.reverse()  # Each is let go once it is encoded.
+
+    def result(one: Asked, plan: _Plan | Exception) -> Rendered:
+        if isinstance(plan, Exception):
+            raise plan
+        if plan.frames == 1:
+            return _encoded(made.pop(), one, plan, stage)
+        given = (data, one.size, one.format, one.recipe, limits, stage)
+        return render(*given, focal=focal, part=one.part, dimensions=dimensions, reserve=reserve)
+
+    return [_tried(partial(result, one, plan)) for one, plan in zip(asked, plans, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """``inner``: the picture's pixels, ``outer``: with its padding. ``box``: what of the source it shows."""
+
+    inner: tuple[int, int]
+    outer: tuple[int, int]
+    box: Box
+    frames: int
+
+
+def _plan(
+    picture: Picture,
+    asked: Asked,
+    limits: Limits,
+    focal: tuple[int, int] | None,
+    dimensions: tuple[int, int] | None,
+) -> _Plan:
+    size, part = asked.size, asked.part
+    width, height = dimensions or (picture.width, picture.height)
+    within = pixels_of(part, width, height) if part else (width, height)
+    inner, outer = size.scaled(*within), size.dimensions(*within)
+    frames = picture.frames if asked.format in ANIMATED_FORMATS else 1
+    _check_result(outer, frames, size, asked.format, limits)
+    box = _zoomed(crop_box(size, width, height, focal, part), picture.width / width, picture.height / height)
+    return _Plan(inner, outer, box, frames)
+
+
+def _encoded(pixels: Pixels, asked: Asked, plan: _Plan, stage: Stage) -> Rendered:
+    size, format, recipe = asked.size, asked.format, asked.recipe
+    if plan.outer != plan.inner:
+        at = place_of(size, plan.inner, plan.outer)
         background = size.background or (None if format in TRANSPARENT_FORMATS else recipe.background)
-        pixels = pixels.map(lambda image: padded(image, outer, at, background))
+        pixels = pixels.map(lambda image: padded(image, plan.outer, at, background))
     with measure("encode"):
-        return Rendered(encode(pixels, format, recipe, stage), *outer)
+        return Rendered(encode(pixels, format, recipe, stage), *plan.outer)
+
+
+def _tried(do: Callable[[], T]) -> T | Exception:
+    try:
+        return do()
+    except Exception as error:
+        return error
 
 
 def best_source(record: Record, size: Size, stage: Stage = Stage.FIRST) -> Mezzanine | None:

@@ -152,6 +152,9 @@ class Guarded:
     def exists(self, key: str) -> bool:
         return self._call(self._reads, partial(self._store.exists, key))
 
+    def begin_exists(self, key: str) -> Callable[[], bool]:
+        return self._begin(self._reads, partial(self._store.exists, key))
+
     def delete(self, key: str) -> None:
         self._call(self._writes, partial(self._store.delete, key))
 
