@@ -203,7 +203,7 @@ def test_what_takes_long_is_several_jobs() -> None:
 
     assert jobs() == []
     assert jobs(*(f"{100 + 40 * number}x" for number in range(20))) == [20]
-    assert jobs("2000x", "2001x", "2002x", "4000x", "4001x", "5x") == [2, 1, 1, 2]
+    assert jobs("2000x", "2001x", "2002x", "4000x", "4001x", "5x") == [2, 1, 1, 1, 1]
     assert jobs(*(f"{number + 1}x" for number in range(250))) == [100, 100, 50]
 
 
