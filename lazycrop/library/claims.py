@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lazycrop.errors import StoreUnavailable
 from lazycrop.library.changes import Changes
-from lazycrop.library.contents import Contents
+from lazycrop.library.contents import Contents, is_object
 from lazycrop.model import keys
 from lazycrop.model.records import Record, Tombstone
 from lazycrop.stores.contract import unavailable
@@ -29,13 +29,14 @@ class Claim:
     """The right to a number.
 
     ``what_is``: what the image was when it was claimed. ``found``: the versions of which anything was there then, be it
-    a claim. ``earlier``: the claims to lower numbers. ``began``: when it was put, in Unix time and by the clock that
-    is never set.
+    a claim; ``objects``: those of the first one. ``earlier``: the claims to lower numbers. ``began``: when it was put,
+    in Unix time and by the clock that is never set.
     """
 
     number: int
     what_is: Record | Tombstone | None
     found: frozenset[int]
+    objects: frozenset[str]
     earlier: frozenset[str]
     began: tuple[float, float]
 
@@ -86,7 +87,8 @@ class Claims:
                 used = max(what_is.version if what_is else 0, *(of for name, of in found.items() if name != key), 0)
                 if used < number and found.pop(key, False):
                     earlier = frozenset(name for name in found if keys.claimed(name))
-                    yield Claim(number, what_is, frozenset(found.values()), earlier, began)
+                    objects = frozenset(filter(is_object, found))
+                    yield Claim(number, what_is, frozenset(found.values()), objects, earlier, began)
                     return
             finally:
                 self._take_back(key)

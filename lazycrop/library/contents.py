@@ -84,11 +84,7 @@ class Contents:
         """What is in the folders of versions, but for what says what the image is, and claims."""
         places = [place for version in versions for place in _places(image_id, version)]
         names = [name for names in self._store.together(*map(self._store.begin_list, places)) for name in names]
-        return [
-            name
-            for name in names
-            if not name.endswith("/") and name != keys.record(image_id) and keys.claimed(name) is None
-        ]
+        return [name for name in names if name != keys.record(image_id) and is_object(name)]
 
     def lost_mezzanines(self, image_id: str, version: int) -> list[str]:
         """Mezzanines without an origin: those that a job has put, and was killed, before the version was purged."""
@@ -102,6 +98,11 @@ class Contents:
             with suppress(MissingObject):
                 found[claim] = _is_fresh(self._store.get(claim, limit=100))
         return found
+
+
+def is_object(name: str) -> bool:
+    """Is what is listed under this name neither a folder nor a claim?"""
+    return not name.endswith("/") and keys.claimed(name) is None
 
 
 def _places(image_id: str, version: int = 1) -> list[str]:

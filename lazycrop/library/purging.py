@@ -80,7 +80,7 @@ class Purging:
             stone = Tombstone(image_id=image_id, version=last, purged_at=now(), private=private)
             if isinstance(self._current.settle(stone, claim), Tombstone):
                 self._forget(image_id)
-            objects = self.delete_versions(image_id, numbers)
+            objects = self.delete_versions(image_id, numbers, claim.objects if 1 in numbers else ())
             self.delete(left.dead)
             if left.late:  # They may put something lower over it, and have to find that the number was used.
                 self._current.put(keys.record(image_id, last), stone)
@@ -140,21 +140,25 @@ class Purging:
         with suppress(StoreUnavailable):
             self.delete_versions(image_id, former - self._claims.left(claim).late if former else ())
 
-    def delete_versions(self, image_id: str, versions: Iterable[int]) -> int:
+    def delete_versions(self, image_id: str, versions: Iterable[int], known: Iterable[str] = ()) -> int:
         """Delete all objects of versions, their records first; returns how many others there were.
 
         What is found after the records are gone is all that there is: a job that puts a size later finds no record.
+        ``known``: objects of them that were found before; they are not waited for to be found once more.
         """
         numbers = sorted(versions)
         records = [keys.record(image_id, number) for number in numbers if number > 1]
         self._store.delete_many(records + [keys.record(image_id, number, private=True) for number in numbers])
         for number in numbers:
             self._state.remember_missing(image_id, number)
-        found = self._contents.objects(image_id, *numbers)
+        known = {*known}
+        delete = self._store.begin_delete_many(known)
+        found = {*self._contents.objects(image_id, *numbers)} - known
+        delete()
         self._store.delete_many(found)
         for number in numbers:
             self._events.tell(Gone(image_id, number))
-        return len(found)
+        return len(known) + len(found)
 
     def delete_if_public(self, image_id: str, version: int) -> None:
         """Delete a version any of whose objects is not below what is private."""

@@ -35,7 +35,8 @@ T = TypeVar("T")
 _WRITE_SECONDS = 60.0  # For one put in all: a large origin on a slow line takes its time.
 _WALKED = 1000  # Objects that are told of at once: a page of S3.
 _PIECE = 65536  # Bytes of an opened object that are read at once.
-_BATCH = 1000  # Objects that are deleted one by one, but at the same time: more would wait for threads in vain.
+_BATCH = 1000  # Objects that are deleted at the same time: in one call of S3, or one by one.
+_BATCHES = 8  # Such calls that are under way at once.
 
 
 class Guarded:
@@ -163,14 +164,29 @@ class Guarded:
 
     def delete_many(self, keys: Iterable[str]) -> bool:
         """Remove objects, in as few calls as the store can, else several at once. One that is missing is fine."""
-        left = [*keys]
-        store = self._store
-        together = store.delete_many if len(left) > 1 and isinstance(store, Deleting) else None
-        if together is not None and self._call(self._writes, partial(together, left)):
-            return True
-        for start in range(0, len(left), _BATCH):
-            self.together(*map(self.begin_delete, left[start : start + _BATCH]))
+        self.begin_delete_many(keys)()
         return True
+
+    def begin_delete_many(self, keys: Iterable[str]) -> Callable[[], None]:
+        """The same in two steps; of many objects, the first ones are being removed when this returns."""
+        left = [*keys]
+        batches = [left[start : start + _BATCH] for start in range(0, len(left), _BATCH)]
+        begun = [*map(self._begin_batch, batches[:_BATCHES])]
+
+        def ended() -> None:
+            for batch, are_gone in zip(batches, self.together(*begun), strict=False):
+                if not are_gone:
+                    self.together(*map(self.begin_delete, batch))
+            if later := left[_BATCHES * _BATCH :]:
+                self.delete_many(later)
+
+        return ended
+
+    def _begin_batch(self, keys: Sequence[str]) -> Callable[[], bool]:
+        store = self._store
+        if len(keys) > 1 and isinstance(store, Deleting):
+            return self._begin(self._writes, partial(store.delete_many, keys))
+        return lambda: False
 
     def discard(self, keys: Iterable[str]) -> None:
         """Have objects removed; nobody waits for it, or is told whether it went well."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import pytest
@@ -46,3 +47,37 @@ def test_who_asks_during_a_purge_is_not_told_of_the_image_after_it() -> None:
     with pytest.raises(UnknownImage):
         images.record("cat")
     assert images.answer("/cat/20x20.png").status == 404
+
+
+def test_what_was_found_before_is_deleted_while_it_is_looked_for_more() -> None:
+    together = threading.Barrier(2, timeout=20)
+
+    class Meeting(MemoryStore):
+        lists = 0
+        late: str | None = None
+
+        def list(self, folder: str) -> Iterator[str]:
+            if folder == "cat/":
+                self.lists += 1
+                if self.lists == 2:
+                    together.wait()
+                    self.put("cat/30x.png", b"a size that a job has put meanwhile", "image/png")
+            return super().list(folder)
+
+        def delete_many(self, keys: Sequence[str]) -> bool:
+            if "cat/origin.png" in keys:
+                together.wait()
+            for key in keys:
+                self.delete(key)
+            return True
+
+    store, picture = Meeting(), io.BytesIO()
+    Image.new("RGB", (60, 40)).save(picture, "PNG")
+    images = LazyCrop(store=store, sizes="any", broker="inline")
+    images.store_origin("cat", picture.getvalue())
+    images.warm("cat", ["10x", "20x"])
+    images.store_origin("cat/below", picture.getvalue())
+    store.lists = 0
+    assert images.purge("cat") == 4  # The origin, and three sizes.
+    assert sorted(store.list("cat/")) == ["cat/below/", "cat/image.json"]
+    assert images.record("cat/below").version == 1

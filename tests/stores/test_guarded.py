@@ -6,7 +6,7 @@ import concurrent.futures
 import io
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -349,3 +349,29 @@ def test_an_opened_object_keeps_its_place_among_those_who_wait_until_it_is_close
     opened.file.close()
     with room.visit():
         waits.wait_long()
+
+
+def test_thousands_of_objects_are_deleted_by_several_calls_at_once() -> None:
+    together, calls = threading.Barrier(2, timeout=20), []
+
+    class Deletes(MemoryStore):
+        knows = True
+
+        def delete_many(self, keys: Sequence[str]) -> bool:
+            calls.append(len(keys))
+            if len(calls) <= 2:
+                together.wait()
+            for key in keys if self.knows else ():
+                self.delete(key)
+            return self.knows
+
+    store = Deletes()
+    names = [f"cat/{number}x.jpg" for number in range(9500)]
+    for knows in (True, False):
+        store.knows = knows
+        calls.clear()
+        for name in [*names, "dog/1x.jpg"]:
+            store.put(name, b"", "image/jpeg")
+        guarded(store).delete_many(names)
+        assert [*store.list("")] == ["dog/"]
+        assert sorted(calls) == [500, *[1000] * 9]
