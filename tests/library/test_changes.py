@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from doubles import Taking
+from doubles import GREEN, RED, Taking, flat
 from lazycrop import LazyCrop
 from lazycrop.caches.process import ProcessCache
 from lazycrop.errors import ConfigurationError, StoreUnavailable
@@ -74,19 +74,33 @@ def statuses(images: LazyCrop, paths: Sequence[str]) -> set[int]:
     return {images.answer(Request(path)).status for path in paths}
 
 
-def test_images_that_do_not_change_cost_one_listing_a_minute_and_no_get(clock: SimpleNamespace) -> None:
-    store, cache = Remote(), ProcessCache()
-    writer, reader = process(store, cache), process(store, cache)
-    paths = [f"/cat{number}/20x.jpg" for number in range(10)]
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_a_hundred_thousand_hits_in_ten_minutes_cost_ten_listings_and_no_get(
+    clock: SimpleNamespace, is_deaf: bool
+) -> None:
+    store, cache = Remote(), Deaf()
+    writer, *readers = (process(store, cache) for _ in range(3))
+    paths = [f"/cat{number}/4x.png" for number in range(100)]
+    picture = flat(RED, "PNG", (8, 8))
     for number, path in enumerate(paths):
-        writer.store_origin(f"cat{number}", photo("Fossa"), bound="40x40")
-        writer.answer(Request(path))
+        writer.store_origin(f"cat{number}", picture)
+        assert writer.answer(Request(path)).status == 200
+    cache.is_deaf = is_deaf
     store.calls.clear()
-    for _ in range(600):
+    for second in range(600):
         clock.now += 1
-        assert statuses(reader, paths) == {301}
+        for hit in range(167):
+            place = 167 * second + hit
+            assert readers[hit % 2].answer(Request(paths[place % 100])).status == 301
     assert store.calls["get"] + store.calls["exists"] == 0
-    assert store.calls["list"] <= 10
+    assert store.calls["list"] <= (20 if is_deaf else 10)  # A process of which nobody hears lists for itself.
+    writer.purge("cat7")
+    writer.store_origin("cat8", flat(GREEN, "PNG", (8, 8)))
+    clock.now += 61
+    for reader in readers:
+        assert reader.answer(Request(paths[7])).status == 404
+        assert "/v2/" in (reader.answer(Request("/cat8/origin.png")).header("Location") or "")
+        assert reader.answer(Request(paths[9])).status == 301
 
 
 @pytest.mark.parametrize("is_deaf", [False, True])
