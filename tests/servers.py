@@ -375,9 +375,9 @@ class S3(Server):
 
 
 class Memcached(Server):
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, megabytes: int = 64) -> None:
         [self.port] = free_ports(1)
-        command = f"{MEMCACHED.require()} -l {HOST} -p {self.port} -U 0 -m 64 -c 256 -t 2".split()
+        command = f"{MEMCACHED.require()} -l {HOST} -p {self.port} -U 0 -m {megabytes} -c 256 -t 2".split()
         if os.geteuid() == 0:
             command += ["-u", "nobody"]
         super().__init__(command, ready=lambda: ask(self.port, b"version\r\n"), folder=folder)
@@ -604,7 +604,7 @@ class PostgreSQL(Server):
         return True
 
 
-Mode = Literal["pass", "refuse", "reset", "black hole", "latency", "cut", "drip"]
+Mode = Literal["pass", "refuse", "reset", "black hole", "latency", "cut", "drip", "throttle"]
 
 
 class FaultProxy:
@@ -618,6 +618,7 @@ class FaultProxy:
     latency    each piece of an answer is ``amount`` seconds late
     cut        an answer ends, as if that were all, ``amount`` bytes after the mode was set or the connection made
     drip       an answer comes byte by byte, ``amount`` seconds apart
+    throttle   an answer comes at ``amount`` bytes a second
     ========== ==================================================================================================
     """
 
@@ -649,7 +650,7 @@ class FaultProxy:
         self._loop.close()
 
     def set(self, mode: Mode, amount: float = 0) -> None:
-        """From now on; returns when it is so. ``amount``: seconds of latency and drip, bytes of cut."""
+        """From now on; returns when it is so. ``amount``: seconds of latency and drip, bytes of cut and throttle."""
         self._run(self._set(mode, amount))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -724,7 +725,9 @@ class FaultProxy:
             if self._mode == "latency":
                 await asyncio.sleep(self._amount)
             elif self._mode == "drip":
-                data = await self._drip(data, to_client)
+                data = await self._slowly(data, to_client, 1, self._amount)
+            elif self._mode == "throttle":
+                data = await self._slowly(data, to_client, max(1, int(self._amount / 20)), 0.05)
             elif self._mode == "cut":
                 data = data[: int(self._amount) - sent]
             to_client.write(data)
@@ -733,15 +736,15 @@ class FaultProxy:
             if self._mode == "cut" and sent >= self._amount:
                 return
 
-    async def _drip(self, data: bytes, to_client: asyncio.StreamWriter) -> bytes:
-        """Write byte by byte until the mode changes; return the rest."""
+    async def _slowly(self, data: bytes, to_client: asyncio.StreamWriter, step: int, pause: float) -> bytes:
+        """Write ``step`` bytes at a time until the mode changes; return the rest."""
         since = self._changed
-        for position in range(len(data)):
+        for position in range(0, len(data), step):
             if since is not self._changed:
                 return data[position:]
-            to_client.write(data[position : position + 1])
+            to_client.write(data[position : position + step])
             await to_client.drain()
-            await asyncio.sleep(self._amount)
+            await asyncio.sleep(pause)
         return b""
 
 

@@ -1,0 +1,195 @@
+"""Ending: all faults are over; what is there now, and is it right?"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from client import get
+from lazycrop import LazyCrop
+from lazycrop.model.keys import Key
+from soak import pictures
+from soak.clients import FILES, PRIVATE, PUBLIC, Asked, Client
+from soak.ledger import Ledger
+from soak.site import SECONDS, Site
+
+_SOON = 4 * SECONDS["lease_seconds"]
+"""Seconds within which all is to be stored, and one more for each ten sizes."""
+
+
+def _within(seconds: float, ask: Callable[[], bool]) -> bool:
+    until = time.monotonic() + seconds
+    while not (done := ask()) and time.monotonic() < until:
+        time.sleep(0.2)
+    return done
+
+
+class Ending:
+    """``found``: figures for the report; what is wrong goes to what the clients saw."""
+
+    def __init__(self, site: Site, ledger: Ledger, client: Client) -> None:
+        self._site, self._ledger, self._client = site, ledger, client
+        self._wrong = client.seen.add_wrong
+        self.found: dict[str, Any] = {}
+
+    def go(self) -> None:
+        self._client.webs = self._site.direct
+        with closing(LazyCrop(**self._site.settings)) as images:
+            self._images_are_right()
+            self._sizes_are_stored()
+            self._queue_is_empty(images)
+            self._objects_are_right(images)
+            self._counts_are_right()
+
+    def _images_are_right(self) -> None:
+        """Each image is what it was made, by both processes; ``current``: its number, or None."""
+        self.current: dict[str, int | None] = {}
+        for image_id in [*PUBLIC, *PRIVATE, *FILES]:
+            possible = {change.number for change in self._ledger.possible(image_id)}
+            if not _within(_SOON, lambda image_id=image_id, possible=possible: self._is_right(image_id, possible)):
+                number = self.current[image_id]
+                said = f"{image_id} is {number}, none of {possible}"
+                is_lost = number is None or (possible != {None} and image_id not in FILES)
+                self._wrong("bytes lost" if is_lost else "zombies", said)
+
+    def _is_right(self, image_id: str, possible: set[int | None]) -> bool:
+        numbers = set()
+        for _ in range(6):  # of both processes
+            asked = self._client.signed(image_id, "210x.jpg") if image_id in PRIVATE else _plain(image_id, "210x.jpg")
+            reply = self._client.ask(asked)
+            if reply is None or reply.status not in (200, 301, 404):
+                return False
+            numbers.add(self._number(reply))
+        self.current[image_id] = next(iter(numbers))
+        return len(numbers) == 1 and numbers <= possible
+
+    def _number(self, reply: Any) -> int | None:
+        if reply.status == 404:
+            return None
+        return pictures.read(reply.data if reply.status == 200 else get(reply.headers["Location"]).body)[2]
+
+    def _sizes_are_stored(self) -> None:
+        """Whoever asks again for what was asked for is soon redirected to it, or streamed what is stored."""
+        asked = [
+            self._client.signed(*one) if one[0] in PRIVATE else _plain(*one)
+            for one, numbers in self._ledger.asked.items()
+            if self.current.get(one[0]) in numbers and not one[1].endswith("auto")
+        ]
+        until = time.monotonic() + _SOON + len(asked) / 10
+        with ThreadPoolExecutor(4) as pool:
+            late = [one for one in pool.map(lambda one: None if self._is_stored(one, until) else one, asked) if one]
+        for one in late:
+            self._wrong("sizes not stored", one.url)
+        self.found["sizes asked for, of what is current"] = len(asked)
+
+    def _is_stored(self, asked: Asked, until: float) -> bool:
+        def stored() -> bool:
+            reply = self._client.ask(asked)
+            return reply is not None and "detail=stored" in reply.headers.get("Cache-Status", "")
+
+        return _within(until - time.monotonic(), stored)
+
+    def _queue_is_empty(self, images: LazyCrop) -> None:
+        """No job waits, and none is tried again and again."""
+        if not _within(90, lambda: self._jobs(images) == 0):
+            self._wrong("retries stuck", repr(images.watch.backlog()))
+        backlog = images.watch.backlog()
+        self.found["dead jobs"] = backlog and backlog.dead
+        self.found["of them"] = dict(Counter(f"{one.actor}: {one.error[:60]}" for one in images.watch.letters()))
+
+    def _jobs(self, images: LazyCrop) -> int:
+        backlog = images.watch.backlog()
+        assert backlog is not None
+        if not str(self._site.settings["broker"]).startswith("redis"):
+            return backlog.waiting + backlog.later
+        import redis
+
+        with redis.Redis.from_url(self._site.settings["broker"]) as client:  # Those that a worker has taken, too.
+            return sum(int(client.hlen(f"lazycrop:lazycrop:lazycrop{kind}.msgs")) for kind in ("", ".DQ"))
+
+    def _objects_are_right(self, images: LazyCrop) -> None:
+        """Every object is whole, a picture of its image, and of its version; nothing of a purged image can be seen."""
+        checked: Counter[str] = Counter()
+        left: Counter[str] = Counter()
+        numbers: dict[tuple[str, int], set[int]] = {}
+        bucket = self._site.store.client()
+        pages = bucket.get_paginator("list_objects_v2").paginate(Bucket=self._site.store.bucket, Prefix="soak/")
+        for name in [one["Key"].removeprefix("soak/") for page in pages for one in page.get("Contents", ())]:
+            key = Key.parse(name)
+            if key is None or key.kind == "claim" or name.startswith("-changes/"):
+                left["words of changes" if name.startswith("-changes/") else key.kind if key else f"unknown: {name}"] += 1
+            elif key.kind != "record" and not name.endswith(".source"):
+                checked[key.kind] += 1
+                data = bucket.get_object(Bucket=self._site.store.bucket, Key=f"soak/{name}")["Body"].read()
+                if (number := self._number_of(name, key, data)) is not None:
+                    numbers.setdefault((key.image_id, key.version), set()).add(number)
+        bucket.close()
+        for (image_id, version), found in numbers.items():
+            if len(found) > 1 or not found <= {self._ledger.versions(image_id).get(version, *found)}:
+                self._wrong("wrong pictures", f"{image_id} v{version} has objects of {found}")
+        for verified in images.verifying.verify():
+            for damage in verified.damages:
+                left[damage.kind] += 1
+                if damage.kind not in ("left",):
+                    self._wrong("broken objects", f"{damage.key}: {damage.what}")
+        self.found["objects checked"] = dict(checked)
+        self.found["left behind"] = dict(left)
+        self.found["that cleanup takes now"] = sum(1 for _ in images.cleaning.clean(dry_run=True))
+
+    def _number_of(self, name: str, key: Key, data: bytes) -> int | None:
+        try:
+            number = pictures.read(data)[2]
+        except pictures.Wrong as error:
+            self._wrong("broken objects", f"{name}: {error}")
+            return None
+        if self._ledger.owners.get(number) != key.image_id:
+            self._wrong("wrong pictures", f"{name} is of {self._ledger.owners.get(number)}")
+        if key.image_id in self.current and self.current[key.image_id] is None:
+            self._wrong("zombies", f"{name} of an image that is purged")
+        return number
+
+    def _counts_are_right(self) -> None:
+        """What the processes counted is what the clients did; those that were killed, or whose answers were cut, may
+        differ by these.
+        """
+        seen, torn = self._client.seen.answers, sum(self._client.seen.torn.values())
+        counted = _settled(self._site.direct[0], sum(seen.values()))
+        self.found["requests by the clients' and by the processes' count"] = sum(seen.values()), sum(counted.values())
+        self.found["answers that broke"] = torn
+        before = Counter(seen)
+        for _ in range(20):
+            for image_id in (PUBLIC[0], "nobody", FILES[0]):
+                self._client.ask(Asked(image_id, "210x.jpg", f"/img/{image_id}/210x.jpg", exact=-1 if image_id == "nobody" else None))
+        after = _settled(self._site.direct[0], sum(counted.values()) + 60)
+        if (told := after - counted) != (asked := seen - before):
+            self._wrong("counts that differ", f"{dict(told)} of the processes, {dict(asked)} of the clients")
+        if not -20 <= sum(counted.values()) - sum(before.values()) <= torn:
+            self._wrong("counts that differ", f"{sum(counted.values())} of the processes, {sum(before.values())} and {torn}")
+
+
+def _plain(image_id: str, name: str) -> Asked:
+    return Asked(image_id, name, f"/img/{image_id}/{name}")
+
+
+def _settled(web: str, least: int) -> Counter[tuple[str, str]]:
+    """Requests by status and outcome, as /metrics has them, once each process has written down what it counted."""
+
+    def read() -> Counter[tuple[str, str]]:
+        found: Counter[tuple[str, str]] = Counter()
+        for family in text_string_to_metric_families(get(f"{web}/metrics").body.decode()):
+            for sample in family.samples:
+                if sample.name == "lazycrop_requests_total":
+                    outcome = sample.labels["outcome"]
+                    outcome = {"shortcut": "stored", "moved": "fwd=bypass", "promised": "fwd=miss"}.get(outcome, outcome)
+                    found[sample.labels["status"], outcome] += int(sample.value)
+        return found
+
+    _within(3, lambda: sum(read().values()) >= least)
+    time.sleep(1.2)  # Shortcuts are written down once a second.
+    return read()
