@@ -166,7 +166,8 @@ class _Flusher:
         self._has_begun = not IS_SHARED
         for gauge in (UNDER_WAY, WAITING):
             gauge.set(0)
-        FAULTY.clear()
+        if not IS_SHARED:  # There the library begins anew in each process, and warns of a clear.
+            FAULTY.clear()
 
     def begin(self) -> None:
         if self._has_begun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -161,6 +162,25 @@ assert not loaded & {"prometheus_client", "opentelemetry"}, loaded
 assert "lazycrop.metrics" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=True, timeout=60)
+
+
+def test_processes_that_count_together_start_and_fork_without_a_warning(tmp_path: Path) -> None:
+    program = """
+import os
+from lazycrop import LazyCrop
+from lazycrop.metrics import counts
+images = LazyCrop(store="memory:", sizes="any", broker="inline", metrics=True)
+counts.FAULTY.labels("store").inc()
+if child := os.fork():
+    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+value = counts.FAULTY.labels("store")._value.get()
+os._exit(0 if value == 0 else 9)
+"""
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONWARNINGS": "error::UserWarning"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,9 @@ class Client:
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(2 * REQUEST_SECONDS), maxsize=1)
         self._etags: dict[Asked, tuple[str, int]] = {}
         # Signs URLs; it knows no image, so that all of them are signed.
-        self._signing = LazyCrop(store="memory:", broker="inline", sizes="any", secret=SECRET, sources=f"files={site.sources}")
+        self._signing = LazyCrop(
+            store="memory:", broker="inline", sizes="any", secret=SECRET, sources=f"files={site.sources}"
+        )
 
     def run(self, ended: threading.Event) -> None:
         while not ended.is_set():
@@ -97,7 +99,9 @@ class Client:
         self.ask(self._plain(self._random.choice(PUBLIC), name))
 
     def _new(self) -> None:
-        self._known(f"{self._random.randrange(40, 500)}x{self._random.choice(['', '90-cover'])}.{self._random.choice(FORMATS)}")
+        self._known(
+            f"{self._random.randrange(40, 500)}x{self._random.choice(['', '90-cover'])}.{self._random.choice(FORMATS)}"
+        )
 
     def _conditional(self) -> None:
         if self._etags:
@@ -180,7 +184,9 @@ class Client:
                 self.seen.add_wrong("unexpected answers", f"{method} {path}: {reply.status} {reply.data!r}")
 
     def _plain(self, image_id: str, name: str) -> Asked:
-        accept = self._random.choice(["image/webp", "image/webp", "image/avif,image/webp"]) if name.endswith("auto") else ""
+        accept = (
+            self._random.choice(["image/webp", "image/webp", "image/avif,image/webp"]) if name.endswith("auto") else ""
+        )
         return Asked(image_id, name, f"/img/{image_id}/{name}", accept)
 
     def signed(self, image_id: str, name: str, expires: int = 600) -> Asked:
@@ -192,7 +198,9 @@ class Client:
         if reply is not None and reply.status not in (*statuses, 503):
             self.seen.add_wrong("unexpected answers", f"{url}: {reply.status}")
 
-    def ask(self, asked: Asked, method: str = "GET", etag: str = "", number: int | None = None) -> urllib3.BaseHTTPResponse | None:
+    def ask(
+        self, asked: Asked, method: str = "GET", etag: str = "", number: int | None = None
+    ) -> urllib3.BaseHTTPResponse | None:
         """The answer, after it was looked at; None where none came."""
         began = time.monotonic()
         headers = {"Accept": asked.accept} if asked.accept else {}
@@ -220,7 +228,9 @@ class Client:
             return self.seen.add_wrong("wrong pictures", f"{asked.url} is {error}")
         expected = Size.parse(asked.name.partition(".")[0]).dimensions(pictures.WIDTH, pictures.HEIGHT)
         if size != expected or TYPES[format] != reply.headers["Content-Type"]:
-            self.seen.add_wrong("wrong pictures", f"{asked.url} is a {format} of {size}, {reply.headers['Content-Type']}")
+            self.seen.add_wrong(
+                "wrong pictures", f"{asked.url} is a {format} of {size}, {reply.headers['Content-Type']}"
+            )
         self.seen.pictures += 1
         self._judge(asked, number, began, "200")
         self._ledger.asked[asked.image_id, asked.name].add(number)
@@ -258,13 +268,17 @@ class Client:
     def _missing(self, asked: Asked, began: float) -> None:
         possible = self._ledger.possible(asked.image_id, began, time.monotonic())
         if asked.exact is None and all(change.number is not None for change in possible):
-            self.seen.add_wrong("missing pictures", f"{asked.url} is 404, and may be {[one.number for one in possible]}")
+            self.seen.add_wrong(
+                "missing pictures", f"{asked.url} is 404, and may be {[one.number for one in possible]}"
+            )
 
     def _send(self, method: str, path: str, headers: dict[str, str], data: bytes = b"", counts: bool = True) -> Any:
         web = self._random.randrange(2)
         began = time.monotonic()
         try:
-            reply = self._http.request(method, self.webs[web] + path, headers=headers, body=data or None, redirect=False)
+            reply = self._http.request(
+                method, self.webs[web] + path, headers=headers, body=data or None, redirect=False
+            )
         except urllib3.exceptions.HTTPError as error:
             return self._torn(f"web {web + 1}", f"{method} {path}: {error!r}", type(error).__name__, began)
         seconds = time.monotonic() - began
@@ -286,7 +300,9 @@ class Client:
             self.seen.failed[f"{reply.status} {detail}", "store at fault" if is_excused else "store well"] += 1
         if reply.status != 503 or not is_excused:
             parts = {window.part for window in self._breaking.windows if window.ended > began - EXCUSED_SECONDS}
-            self.seen.add_wrong("5xx outside of store faults", f"{method} {path}: {reply.status} {detail}; at fault: {parts}")
+            self.seen.add_wrong(
+                "5xx outside of store faults", f"{method} {path}: {reply.status} {detail}; at fault: {parts}"
+            )
 
     def _torn(self, web: str, said: str, kind: str, began: float) -> None:
         """A connection broke: by its proxy or a kill, or because what was streamed of a private image ended."""

@@ -123,7 +123,9 @@ class Ending:
         for name in [one["Key"].removeprefix("soak/") for page in pages for one in page.get("Contents", ())]:
             key = Key.parse(name)
             if key is None or key.kind == "claim" or name.startswith("-changes/"):
-                left["words of changes" if name.startswith("-changes/") else key.kind if key else f"unknown: {name}"] += 1
+                left[
+                    "words of changes" if name.startswith("-changes/") else key.kind if key else f"unknown: {name}"
+                ] += 1
             elif key.kind != "record" and not name.endswith(".source"):
                 checked[key.kind] += 1
                 data = bucket.get_object(Bucket=self._site.store.bucket, Key=f"soak/{name}")["Body"].read()
@@ -165,12 +167,16 @@ class Ending:
         before = Counter(seen)
         for _ in range(20):
             for image_id in (PUBLIC[0], "nobody", FILES[0]):
-                self._client.ask(Asked(image_id, "210x.jpg", f"/img/{image_id}/210x.jpg", exact=-1 if image_id == "nobody" else None))
+                self._client.ask(
+                    Asked(image_id, "210x.jpg", f"/img/{image_id}/210x.jpg", exact=-1 if image_id == "nobody" else None)
+                )
         after = _settled(self._site.direct[0], sum(counted.values()) + 60)
         if (told := after - counted) != (asked := seen - before):
             self._wrong("counts that differ", f"{dict(told)} of the processes, {dict(asked)} of the clients")
         if not -20 <= sum(counted.values()) - sum(before.values()) <= torn:
-            self._wrong("counts that differ", f"{sum(counted.values())} of the processes, {sum(before.values())} and {torn}")
+            self._wrong(
+                "counts that differ", f"{sum(counted.values())} of the processes, {sum(before.values())} and {torn}"
+            )
 
 
 def _plain(image_id: str, name: str) -> Asked:
@@ -186,7 +192,9 @@ def _settled(web: str, least: int) -> Counter[tuple[str, str]]:
             for sample in family.samples:
                 if sample.name == "lazycrop_requests_total":
                     outcome = sample.labels["outcome"]
-                    outcome = {"shortcut": "stored", "moved": "fwd=bypass", "promised": "fwd=miss"}.get(outcome, outcome)
+                    outcome = {"shortcut": "stored", "moved": "fwd=bypass", "promised": "fwd=miss"}.get(
+                        outcome, outcome
+                    )
                     found[sample.labels["status"], outcome] += int(sample.value)
         return found
 

@@ -84,7 +84,9 @@ class Breaking:
         self.windows: list[Window] = []
         self.failures: list[BaseException] = []
         self._threads = [
-            threading.Thread(target=self._run, args=([fault for fault in faults if fault.part == part], make), daemon=True)
+            threading.Thread(
+                target=self._run, args=([fault for fault in faults if fault.part == part], make), daemon=True
+            )
             for part, make in breaks.items()
         ]
 
@@ -116,7 +118,8 @@ class Breaking:
     def during(self, parts: tuple[str, ...], began: float, ended: float, after: float = 0.0) -> bool:
         """Was one of the parts at fault then, or so many seconds before?"""
         return any(
-            window.part in parts and window.began <= ended and began <= window.ended + after for window in [*self.windows]
+            window.part in parts and window.began <= ended and began <= window.ended + after
+            for window in [*self.windows]
         )
 
     def calm_since(self, moment: float, parts: tuple[str, ...], seconds: float) -> float:

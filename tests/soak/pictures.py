@@ -41,7 +41,11 @@ def read(data: bytes) -> tuple[str, tuple[int, int], int]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            format, size, quarters = str(image.format), image.size, image.convert("RGB").resize((2, 2), Image.Resampling.BOX)
+            format, size, quarters = (
+                str(image.format),
+                image.size,
+                image.convert("RGB").resize((2, 2), Image.Resampling.BOX),
+            )
     except Exception as error:
         raise Wrong(f"{len(data)} bytes that cannot be decoded: {error!r}") from error
     numbers = {_number(quarters.getpixel((x, y))) for x in (0, 1) for y in (0, 1)}

@@ -64,7 +64,9 @@ class Site:
         command = [sys.executable, "-m", "lazycrop", "--log-json", "worker", "--processes", "1", "--threads", "2"]
         command += ["--metrics-port", str(port)]
         url = f"http://{HOST}:{port}/metrics"
-        self._start("worker", self._python("worker", command, url, env | {"PROMETHEUS_MULTIPROC_DIR": str(self._make("jobs"))}))
+        self._start(
+            "worker", self._python("worker", command, url, env | {"PROMETHEUS_MULTIPROC_DIR": str(self._make("jobs"))})
+        )
         counts = {"PROMETHEUS_MULTIPROC_DIR": str(self._make("counts"))}
         self.direct = [self._web(f"web {number}", env | counts) for number in (1, 2)]
         self.webs = [f"http://{self.proxies[f'web {number}'].address}" for number in (1, 2)]
