@@ -1,4 +1,4 @@
-"""The application of the soak: images, what watches them, and a way to change them. Its LazyCrop is the environment's."""
+"""The application: images, what watches them, and a way to change them. Its LazyCrop is the environment's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from lazycrop import HealthApp, LazyCrop, LazyCropError, MetricsApp, Middleware,
 
 logs.write_json(logging.WARNING)
 images = LazyCrop.from_env()
-_beside = {"/healthz": HealthApp(images), "/metrics": MetricsApp(images)}
+_health = HealthApp(images)
+_beside = {"/healthz": _health, "/healthz/live": _health, "/metrics": MetricsApp(images)}
 
 
 def _change(method: str, image_id: str, environ: dict[str, Any]) -> dict[str, object]:

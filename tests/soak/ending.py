@@ -20,7 +20,8 @@ from soak.ledger import Ledger
 from soak.site import SECONDS, Site
 
 _SOON = 4 * SECONDS["lease_seconds"]
-"""Seconds within which all is to be stored, and one more for each ten sizes."""
+_TRIES = 90.0  # Seconds for all jobs that wait, three more tries of each included.
+_ROUNDS = 4  # How often a size is asked for: once, once more after a job that died, and after one more lease of each.
 
 
 def _within(seconds: float, ask: Callable[[], bool]) -> bool:
@@ -42,8 +43,9 @@ class Ending:
         self._client.webs = self._site.direct
         with closing(LazyCrop(**self._site.settings)) as images:
             self._images_are_right()
-            self._sizes_are_stored()
+            self._sizes_are_stored(images)
             self._queue_is_empty(images)
+            self._letters(images)
             self._objects_are_right(images)
             self._counts_are_right()
 
@@ -74,31 +76,37 @@ class Ending:
             return None
         return pictures.read(reply.data if reply.status == 200 else get(reply.headers["Location"]).body)[2]
 
-    def _sizes_are_stored(self) -> None:
+    def _sizes_are_stored(self, images: LazyCrop) -> None:
         """Whoever asks again for what was asked for is soon redirected to it, or streamed what is stored."""
         asked = [
             self._client.signed(*one) if one[0] in PRIVATE else _plain(*one)
             for one, numbers in self._ledger.asked.items()
             if self.current.get(one[0]) in numbers and not one[1].endswith("auto")
         ]
-        until = time.monotonic() + _SOON + len(asked) / 10
+        late, rounds = asked, 0
         with ThreadPoolExecutor(4) as pool:
-            late = [one for one in pool.map(lambda one: None if self._is_stored(one, until) else one, asked) if one]
+            while late and rounds < _ROUNDS:
+                late = [
+                    one for one, is_stored in zip(late, pool.map(self._is_stored, late), strict=True) if not is_stored
+                ]
+                rounds += 1
+                if late:
+                    self._queue_is_empty(images)
+                    time.sleep(SECONDS["lease_seconds"])  # that the jobs before had
         for one in late:
             self._wrong("sizes not stored", one.url)
-        self.found["sizes asked for, of what is current"] = len(asked)
+        self.found["sizes asked for, of what is current"] = f"{len(asked)}, all stored when asked for {rounds} times"
 
-    def _is_stored(self, asked: Asked, until: float) -> bool:
-        def stored() -> bool:
-            reply = self._client.ask(asked)
-            return reply is not None and "detail=stored" in reply.headers.get("Cache-Status", "")
-
-        return _within(until - time.monotonic(), stored)
+    def _is_stored(self, asked: Asked) -> bool:
+        reply = self._client.ask(asked)
+        return reply is not None and "detail=stored" in reply.headers.get("Cache-Status", "")
 
     def _queue_is_empty(self, images: LazyCrop) -> None:
-        """No job waits, and none is tried again and again."""
-        if not _within(90, lambda: self._jobs(images) == 0):
+        """No job waits, and none is tried again and again: three tries take a minute at most."""
+        if not _within(_TRIES, lambda: self._jobs(images) == 0):
             self._wrong("retries stuck", repr(images.watch.backlog()))
+
+    def _letters(self, images: LazyCrop) -> None:
         backlog = images.watch.backlog()
         self.found["dead jobs"] = backlog and backlog.dead
         self.found["of them"] = dict(Counter(f"{one.actor}: {one.error[:60]}" for one in images.watch.letters()))

@@ -32,13 +32,15 @@ REQUEST_SECONDS = 8.0
 class Site:
     """``settings``: a LazyCrop's, past all proxies. ``webs``: the addresses of both web processes, each in its own proxy."""
 
-    def __init__(self, folder: Path, broker: str, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, broker: str, megabytes: int, stack: ExitStack) -> None:
         self._folder, self._stack = folder, stack
         self.sources = self._make("sources")
-        self.has_small_disk = _mounted(self._make("store"), stack)
+        self.has_small_disk = _mounted(self._make("store"), megabytes, stack)
         self.servers: dict[str, Server] = {}
         self.proxies: dict[str, FaultProxy] = {}
-        store = self._start("store", S3(folder / "store"))
+        on_disk = S3(folder / "store")
+        on_disk.log = folder / "store.log"  # which is to be written when the disk is full
+        store = self._start("store", on_disk)
         memcached = self._start("memcached", Memcached(self._make("memcached"), megabytes=8))  # so that it evicts
         kind = {"redis": Valkey, "rabbitmq": RabbitMQ}[broker]
         queue: Any = self._start("broker", kind(self._make("broker")))
@@ -129,6 +131,7 @@ class Site:
 
     @contextmanager
     def _full_disk(self) -> Iterator[None]:
+        """SeaweedFS writes to no volume any more that was full once, until it is started again."""
         ballast = self._folder / "store/ballast"
         if self.has_small_disk:
             with suppress(OSError), ballast.open("wb") as file:
@@ -138,12 +141,15 @@ class Site:
             yield
         finally:
             ballast.unlink(missing_ok=True)
+            if self.has_small_disk:
+                self.servers["store"].kill()
+                self.servers["store"].start()
 
     def log(self, part: str) -> list[str]:
         return self.servers[part].log.read_text("utf-8", "replace").splitlines()
 
 
-def _mounted(folder: Path, stack: ExitStack, megabytes: int = 1024) -> bool:
+def _mounted(folder: Path, megabytes: int, stack: ExitStack) -> bool:
     """Whether the folder is a small disk of its own now, which only root can make."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     try:
