@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=lo
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: demo test coverage test-floors audit quick lint bench docs links generated drawing help clean
+.PHONY: demo test soak coverage test-floors audit quick lint bench docs links generated drawing help clean
 .SECONDEXPANSION:
 .PRECIOUS: %.stamp %/bin/python
 
@@ -26,6 +26,10 @@ test: .venv/test.stamp ## run every test, on real servers
 coverage: .venv/test.stamp ## the same, with branch coverage
 	$(BIN)/python tests/servers.py
 	$(PYTEST) --cov
+
+soak: .venv/test.stamp ## break a whole deployment under clients for ten minutes (SOAK_SECONDS, SOAK_SEED, SOAK_BROKER)
+	$(BIN)/python tests/servers.py
+	PYTHONPATH=tests $(BIN)/python -m soak
 
 test-floors: .venv-floors/floors.stamp ## run every test on the oldest libraries that setup.py permits
 	$(BIN)/python tests/servers.py

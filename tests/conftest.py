@@ -71,11 +71,11 @@ SLOW = (
     ),
     *("test_catalogue.py", "test_transactions.py", "test_demand.py", "test_gallery.py"),
     *("test_watching.py", "test_metrics.py", "test_queue_command.py", "test_playground_jobs.py"),
-    *("test_tutorials.py", "test_site.py", "test_deploy_files.py"),
+    *("test_tutorials.py", "test_site.py", "test_deploy_files.py", "test_soak.py"),
 )
 # The files that take longest, in this order. They are begun first: else one process does the last of them alone.
 LONGEST = (
-    *(*SLOW, "test_storage.py", "test_redis_broker.py", "test_stores.py", "test_service.py", "test_render.py"),
+    *("test_soak.py", *SLOW, "test_storage.py", "test_redis_broker.py", "test_stores.py", "test_service.py", "test_render.py"),
     *("test_jpeg.py", "test_sizes.py", "test_queues.py"),
 )
 

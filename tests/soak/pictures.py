@@ -1,4 +1,4 @@
-"""Pictures that say which they are: a number in their colour, under noise, so that any size and format of one tells it."""
+"""Pictures that say which they are: a number in their colour, under noise, which any size and format of one tells."""
 
 from __future__ import annotations
 

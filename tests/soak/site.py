@@ -30,7 +30,9 @@ REQUEST_SECONDS = 8.0
 
 
 class Site:
-    """``settings``: a LazyCrop's, past all proxies. ``webs``: the addresses of both web processes, each in its own proxy."""
+    """``settings``: a LazyCrop's, past all proxies. ``webs``: the addresses of both web processes, behind theirs;
+    ``direct``: past them. ``megabytes``: of the store's disk.
+    """
 
     def __init__(self, folder: Path, broker: str, megabytes: int, stack: ExitStack) -> None:
         self._folder, self._stack = folder, stack
@@ -109,7 +111,7 @@ class Site:
 
     @property
     def breaks(self) -> dict[str, Break]:
-        return {part: self._break for part in self.servers}
+        return dict.fromkeys(self.servers, self._break)
 
     @contextmanager
     def _break(self, fault: Fault) -> Iterator[None]:

@@ -282,6 +282,14 @@ def test_drip_sends_one_byte_at_a_time_until_the_mode_changes(proxy: FaultProxy)
         proxy.set("pass")
 
 
+def test_throttle_sends_so_many_bytes_a_second(proxy: FaultProxy) -> None:
+    proxy.set("throttle", 40)  # two bytes each 0.05 s
+    with connect(proxy) as connection:
+        start = time.monotonic()
+        assert letters(connection) == LETTERS
+        assert time.monotonic() - start >= 0.05 * (len(LETTERS) / 2 - 1)
+
+
 def test_a_server_that_is_gone_shows_as_a_reset(proxy: FaultProxy) -> None:
     [proxy.target] = free_ports(1)
     with pytest.raises(RESET), connect(proxy) as connection:
