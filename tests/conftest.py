@@ -75,7 +75,8 @@ SLOW = (
 )
 # The files that take longest, in this order. They are begun first: else one process does the last of them alone.
 LONGEST = (
-    *("test_soak.py", *SLOW, "test_storage.py", "test_redis_broker.py", "test_stores.py", "test_service.py", "test_render.py"),
+    *("test_soak.py", *SLOW, "test_storage.py", "test_redis_broker.py", "test_stores.py", "test_service.py"),
+    "test_render.py",
     *("test_jpeg.py", "test_sizes.py", "test_queues.py"),
 )
 

@@ -248,8 +248,8 @@ FENCES = {
     ),
     "a job that is repeated clears up": (
         "storing",
-        "            self._clear(derivative)\n            return",
-        "            return",
+        "                self._clear(derivative)\n",
+        "                pass\n",
         Scene("store request", "*job, purge", "put size", "kill size lost"),
     ),
     "a job clears nothing of former versions": (

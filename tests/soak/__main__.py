@@ -1,4 +1,6 @@
-"""``make soak``: SOAK_SECONDS of faults (600) by SOAK_SEED (any) on SOAK_BROKER (redis, or rabbitmq), SOAK_CLIENTS (12)."""
+"""``make soak``: SOAK_SECONDS of faults (600) by SOAK_SEED (any) on SOAK_BROKER (redis, or rabbitmq), of SOAK_CLIENTS
+(12).
+"""
 
 from __future__ import annotations
 
