@@ -1,6 +1,4 @@
-"""``make soak``: SOAK_SECONDS of faults (600) by SOAK_SEED (any) on SOAK_BROKER (redis, or rabbitmq), of SOAK_CLIENTS
-(12).
-"""
+"""``make soak``: SOAK_SECONDS of faults (600) by SOAK_SEED on SOAK_BROKER (redis, rabbitmq), with SOAK_CLIENTS (12)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from lazycrop import HealthApp, LazyCrop, LazyCropError, MetricsApp, Middleware,
 logs.write_json(logging.WARNING)
 images = LazyCrop.from_env()
 _health = HealthApp(images)
-_beside = {"/healthz": _health, "/healthz/live": _health, "/metrics": MetricsApp(images)}
+_beside: dict[str, Any] = {"/healthz": _health, "/healthz/live": _health, "/metrics": MetricsApp(images)}
 
 
 def _change(method: str, image_id: str, environ: dict[str, Any]) -> dict[str, object]:

@@ -29,21 +29,17 @@ BACKS = ("store", "memcached", "broker")
 SEEN_SECONDS = SECONDS["record_seconds"] + SECONDS["shortcut_seconds"] + 2.0
 # A store that was at fault is left alone for a second, and who waited for it is answered by then.
 EXCUSED_SECONDS = 3.0
-ACTIONS = {
+# What clients do, and how often.
+ACTIONS: dict[str, float] = {
     "known": 45,
     "new": 14,
     "conditional": 10,
     "head": 5,
     "version": 6,
-    "private": 7,
-    "unsigned": 2,
-    "expired": 1,
     "file": 6,
     "nonsense": 1,
-    "store": 2.0,
-    "purge": 0.3,
-    "change": 0.7,
 }
+ACTIONS |= {"private": 7, "unsigned": 2, "expired": 1, "store": 2, "purge": 0.3, "change": 0.7}
 
 
 @dataclass
@@ -75,16 +71,20 @@ class Asked:
     exact: int | None = None
 
 
+def plain(image_id: str, name: str, accept: str = "") -> Asked:
+    return Asked(image_id, name, f"/img/{image_id}/{name}", accept)
+
+
 class Client:
     def __init__(self, site: Site, breaking: Breaking, ledger: Ledger, seen: Seen, seed: str) -> None:
-        self._site, self._breaking, self._ledger, self.seen = site, breaking, ledger, seen
+        self._site, self.breaking, self._ledger, self.seen = site, breaking, ledger, seen
         self.webs = site.webs
         self._random = random.Random(seed)
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(2 * REQUEST_SECONDS), maxsize=1)
         self._etags: dict[Asked, tuple[str, int]] = {}
         # Signs URLs; it knows no image, so that all of them are signed.
         self._signing = LazyCrop(
-            store="memory:", broker="inline", sizes="any", secret=SECRET, sources=f"files={site.sources}"
+            store="memory:", broker="inline", sizes="any", secret=SECRET, sources={"files": site.sources}
         )
 
     def run(self, ended: threading.Event) -> None:
@@ -94,14 +94,13 @@ class Client:
             getattr(self, f"_{action}")()
             time.sleep(self._random.uniform(0, 0.1))
 
-    def _known(self, name: str = "") -> None:
-        name = name or f"{self._random.choice(KNOWN)}.{self._random.choice(FORMATS)}"
-        self.ask(self._plain(self._random.choice(PUBLIC), name))
+    def _known(self, size: str = "") -> None:
+        size, format = size or self._random.choice(KNOWN), self._random.choice(FORMATS)
+        accept = self._random.choice(["image/webp", "image/webp", "image/avif,image/webp"]) if format == "auto" else ""
+        self.ask(plain(self._random.choice(PUBLIC), f"{size}.{format}", accept))
 
     def _new(self) -> None:
-        self._known(
-            f"{self._random.randrange(40, 500)}x{self._random.choice(['', '90-cover'])}.{self._random.choice(FORMATS)}"
-        )
+        self._known(f"{self._random.randrange(40, 500)}x{self._random.choice(['', '90-cover'])}")
 
     def _conditional(self) -> None:
         if self._etags:
@@ -110,7 +109,7 @@ class Client:
             self.ask(asked, etag=etag, number=number)
 
     def _head(self) -> None:
-        self.ask(self._plain(self._random.choice(PUBLIC), f"{self._random.choice(KNOWN)}.jpg"), "HEAD")
+        self.ask(plain(self._random.choice(PUBLIC), f"{self._random.choice(KNOWN)}.jpg"), "HEAD")
 
     def _version(self) -> None:
         image_id = self._random.choice(PUBLIC)
@@ -131,25 +130,21 @@ class Client:
         self._expect(self.signed(self._random.choice(PRIVATE), "200x.jpg", -5).url, (403, 404))
 
     def _file(self) -> None:
-        self.ask(self._plain(self._random.choice(FILES), f"{self._random.choice(KNOWN)}.jpg"))
+        self.ask(plain(self._random.choice(FILES), f"{self._random.choice(KNOWN)}.jpg"))
 
     def _nonsense(self) -> None:
         self._expect(self._random.choice(["/img/cat/0/0x0.jpg", "/img/..%2f/1x1.jpg", "/img/dog/200x.jpg"]), (400, 404))
 
     def _store(self) -> None:
-        image_id = self._random.choice([*PUBLIC, *PRIVATE])
-        number = self._ledger.number(image_id)
-        query = "?private" if image_id in PRIVATE else ""
-        self._change_image("POST", image_id, number, f"/origins/{image_id}{query}", pictures.make(number))
+        self._put(self._random.choice([*PUBLIC, *PRIVATE]))
 
     def _purge(self) -> None:
-        image_id = self._random.choice(PUBLIC)
-        self._change_image("DELETE", image_id, None, f"/origins/{image_id}")
+        self._do("DELETE", self._random.choice(PUBLIC), None)
 
     def _change(self) -> None:
-        self.write(self._random.choice(FILES))
+        self._write(self._random.choice(FILES))
 
-    def write(self, image_id: str) -> None:
+    def _write(self, image_id: str) -> None:
         """A file of the source is another one now."""
         number = self._ledger.number(image_id)
         change = self._ledger.begin(image_id, number, time.monotonic())
@@ -161,13 +156,16 @@ class Client:
     def fill(self) -> None:
         """Store all images for the first time."""
         for image_id in [*PUBLIC, *PRIVATE]:
-            number = self._ledger.number(image_id)
-            query = "?private" if image_id in PRIVATE else ""
-            self._change_image("POST", image_id, number, f"/origins/{image_id}{query}", pictures.make(number))
+            self._put(image_id)
         for image_id in FILES:
-            self.write(image_id)
+            self._write(image_id)
 
-    def _change_image(self, method: str, image_id: str, number: int | None, path: str, data: bytes = b"") -> None:
+    def _put(self, image_id: str) -> None:
+        number = self._ledger.number(image_id)
+        self._do("POST", image_id, number, pictures.make(number))
+
+    def _do(self, method: str, image_id: str, number: int | None, data: bytes = b"") -> None:
+        path = f"/origins/{image_id}{'?private' if image_id in PRIVATE else ''}"
         change = self._ledger.begin(image_id, number, time.monotonic())
         reply = self._send(method, path, {}, data, counts=False)
         now = time.monotonic()
@@ -183,12 +181,6 @@ class Client:
             if reply.status != 503:
                 self.seen.add_wrong("unexpected answers", f"{method} {path}: {reply.status} {reply.data!r}")
 
-    def _plain(self, image_id: str, name: str) -> Asked:
-        accept = (
-            self._random.choice(["image/webp", "image/webp", "image/avif,image/webp"]) if name.endswith("auto") else ""
-        )
-        return Asked(image_id, name, f"/img/{image_id}/{name}", accept)
-
     def signed(self, image_id: str, name: str, expires: int = 600) -> Asked:
         size, _, format = name.partition(".")
         return Asked(image_id, name, self._signing.url(image_id, size, format=format, expires=expires))
@@ -198,9 +190,7 @@ class Client:
         if reply is not None and reply.status not in (*statuses, 503):
             self.seen.add_wrong("unexpected answers", f"{url}: {reply.status}")
 
-    def ask(
-        self, asked: Asked, method: str = "GET", etag: str = "", number: int | None = None
-    ) -> urllib3.BaseHTTPResponse | None:
+    def ask(self, asked: Asked, method: str = "GET", etag: str = "", number: int | None = None) -> Any:
         """The answer, after it was looked at; None where none came."""
         began = time.monotonic()
         headers = {"Accept": asked.accept} if asked.accept else {}
@@ -221,16 +211,15 @@ class Client:
             self.seen.add_wrong("unexpected answers", f"{method} {asked.url}: {reply.status} {reply.data[:200]!r}")
         return reply
 
-    def _look(self, asked: Asked, reply: urllib3.BaseHTTPResponse, began: float) -> None:
+    def _look(self, asked: Asked, reply: Any, began: float) -> None:
         try:
             format, size, number = pictures.read(reply.data)
         except pictures.Wrong as error:
             return self.seen.add_wrong("wrong pictures", f"{asked.url} is {error}")
         expected = Size.parse(asked.name.partition(".")[0]).dimensions(pictures.WIDTH, pictures.HEIGHT)
         if size != expected or TYPES[format] != reply.headers["Content-Type"]:
-            self.seen.add_wrong(
-                "wrong pictures", f"{asked.url} is a {format} of {size}, {reply.headers['Content-Type']}"
-            )
+            said = f"{asked.url} is a {format} of {size}, {reply.headers['Content-Type']}"
+            self.seen.add_wrong("wrong pictures", said)
         self.seen.pictures += 1
         self._judge(asked, number, began, "200")
         self._ledger.asked[asked.image_id, asked.name].add(number)
@@ -250,7 +239,7 @@ class Client:
         if reply is not None and reply.status == 200:
             return self._look(asked, reply, began)
         changes = self._ledger.possible(asked.image_id, began, now)
-        if len(changes) == 1 and not self._breaking.during(("store",), began, now, EXCUSED_SECONDS):
+        if len(changes) == 1 and not self.breaking.during(("store",), began, now, EXCUSED_SECONDS):
             status = reply and reply.status
             self.seen.add_wrong("broken objects", f"{asked.url} leads to {location}, which is {status}")
 
@@ -266,23 +255,20 @@ class Client:
                 self.seen.add_wrong("stale pictures", f"{asked.url} ({how}) is {number}, none of {possible}")
 
     def _missing(self, asked: Asked, began: float) -> None:
-        possible = self._ledger.possible(asked.image_id, began, time.monotonic())
-        if asked.exact is None and all(change.number is not None for change in possible):
-            self.seen.add_wrong(
-                "missing pictures", f"{asked.url} is 404, and may be {[one.number for one in possible]}"
-            )
+        possible = [change.number for change in self._ledger.possible(asked.image_id, began, time.monotonic())]
+        if asked.exact is None and None not in possible:
+            self.seen.add_wrong("missing pictures", f"{asked.url} is 404, and may be {possible}")
 
     def _send(self, method: str, path: str, headers: dict[str, str], data: bytes = b"", counts: bool = True) -> Any:
         web = self._random.randrange(2)
         began = time.monotonic()
         try:
-            reply = self._http.request(
-                method, self.webs[web] + path, headers=headers, body=data or None, redirect=False
-            )
+            url = self.webs[web] + path
+            reply = self._http.request(method, url, headers=headers, body=data or None, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             return self._torn(f"web {web + 1}", f"{method} {path}: {error!r}", type(error).__name__, began)
         seconds = time.monotonic() - began
-        at_web = self._breaking.during((f"web {web + 1}",), began, time.monotonic(), 1.0)
+        at_web = self.breaking.during((f"web {web + 1}",), began, time.monotonic(), 1.0)
         with self.seen.lock:
             if counts:
                 detail = reply.headers.get("Cache-Status", "").removeprefix("lazycrop; ")
@@ -295,18 +281,17 @@ class Client:
 
     def _failed(self, method: str, path: str, reply: Any, began: float) -> None:
         detail = reply.headers.get("Cache-Status", "").rpartition("=")[2] or reply.data.decode(errors="replace")[:40]
-        is_excused = self._breaking.during(("store",), began, time.monotonic(), EXCUSED_SECONDS)
+        is_excused = self.breaking.during(("store",), began, time.monotonic(), EXCUSED_SECONDS)
         with self.seen.lock:
             self.seen.failed[f"{reply.status} {detail}", "store at fault" if is_excused else "store well"] += 1
         if reply.status != 503 or not is_excused:
-            parts = {window.part for window in self._breaking.windows if window.ended > began - EXCUSED_SECONDS}
-            self.seen.add_wrong(
-                "5xx outside of store faults", f"{method} {path}: {reply.status} {detail}; at fault: {parts}"
-            )
+            parts = {window.part for window in self.breaking.windows if window.ended > began - EXCUSED_SECONDS}
+            said = f"{method} {path}: {reply.status} {detail}; at fault: {parts}"
+            self.seen.add_wrong("5xx outside of store faults", said)
 
     def _torn(self, web: str, said: str, kind: str, began: float) -> None:
         """A connection broke: by its proxy or a kill, or because what was streamed of a private image ended."""
         with self.seen.lock:
             self.seen.torn[kind] += 1
-        if not self._breaking.during((web, "store"), began, time.monotonic(), EXCUSED_SECONDS):
+        if not self.breaking.during((web, "store"), began, time.monotonic(), EXCUSED_SECONDS):
             self.seen.add_wrong("broken answers", said)

@@ -40,14 +40,12 @@ class Site:
         self.has_small_disk = _mounted(self._make("store"), megabytes, stack)
         self.servers: dict[str, Server] = {}
         self.proxies: dict[str, FaultProxy] = {}
-        on_disk = S3(folder / "store")
-        on_disk.log = folder / "store.log"  # which is to be written when the disk is full
-        store = self._start("store", on_disk)
-        memcached = self._start("memcached", Memcached(self._make("memcached"), megabytes=8))  # so that it evicts
-        kind = {"redis": Valkey, "rabbitmq": RabbitMQ}[broker]
-        queue: Any = self._start("broker", kind(self._make("broker")))
-        assert isinstance(store, S3) and isinstance(memcached, Memcached)
-        self.store = store
+        self.store = store = S3(folder / "store")
+        store.log = folder / "store.log"  # which is to be written when the disk is full
+        memcached = Memcached(self._make("memcached"), megabytes=8)  # so that it evicts
+        queue: Any = {"redis": Valkey, "rabbitmq": RabbitMQ}[broker](self._make("broker"))
+        for part, server in {"store": store, "memcached": memcached, "broker": queue}.items():
+            self._start(part, server)
         self.public_url = f"{store.endpoint}/{store.bucket}/soak/"
         self.settings: dict[str, Any] = {
             "store": f"s3://{store.bucket}/soak/",
@@ -79,13 +77,12 @@ class Site:
         (path := self._folder / name).mkdir(exist_ok=True)
         return path
 
-    def _start(self, part: str, server: Any) -> Server:
+    def _start(self, part: str, server: Any) -> None:
         self._stack.callback(server.stop)
         server.start()
         self.servers[part] = server
         if part != "worker":
             self.proxies[part] = self._stack.enter_context(FaultProxy(server.port))
-        return server
 
     def _environment(self) -> dict[str, str]:
         """That of processes which reach each server through its proxy."""
