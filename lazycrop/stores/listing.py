@@ -62,6 +62,7 @@ def _pages(client: Any, bucket: str, prefix: str, delimiter: str, after: str = "
 
 
 def status_of(error: Exception) -> int | None:
-    """The status of the answer that boto3 has made an error of."""
-    status: int | None = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
+    """The status of the answer that boto3 has made an error of; its errors of a connection say that they have none."""
+    answer = getattr(error, "response", None) or {}
+    status: int | None = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return status

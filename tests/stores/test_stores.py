@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import BotoCoreError
 
 from lazycrop.errors import BadImageId, BadRequest, ConfigurationError, MissingObject, StoreUnavailable
 from lazycrop.model.derivatives import IMMUTABLE
+from lazycrop.sources.bucket import BucketSource
 from lazycrop.stores.contract import Store, StoreSettings
 from lazycrop.stores.folder import FolderStore
 from lazycrop.stores.guarded import Guarded
@@ -347,6 +349,28 @@ def test_an_unreachable_store_is_unavailable_within_its_time(s3: S3) -> None:
                     use()
         proxy.set("pass")
         assert eventually(lambda: store.get("cat/200x.jpg", 100)) == b"picture"
+
+
+def test_what_is_wrong_with_a_connection_is_told_whatever_is_asked(s3: S3) -> None:
+    with FaultProxy(s3.port) as proxy:
+        store = s3_store(s3, f"http://{proxy.address}", base_path="faults", settings=QUICK)
+        source = BucketSource(
+            s3.bucket, "faults/", endpoint_url=f"http://{proxy.address}", access_key="a", secret_key="b"
+        )
+        uses: list[Callable[[], object]] = [
+            lambda: store.get("cat/200x.jpg", 100),
+            lambda: [*store.list("cat/")],
+            lambda: [*store.walk("cat/")],
+            lambda: store.delete_many(["cat/1x.jpg", "cat/2x.jpg"]),
+            lambda: source.look("cat.jpg", 10),
+        ]
+        modes: list[Mode] = ["reset", "refuse"]
+        for mode in modes:
+            proxy.set(mode)
+            for use in uses:
+                with pytest.raises((StoreUnavailable, OSError)) as raised:
+                    use()
+                assert isinstance(raised.value.__cause__, BotoCoreError), raised.value.__cause__
 
 
 def test_a_put_may_take_longer_than_a_read(s3: S3) -> None:
