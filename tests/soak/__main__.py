@@ -42,7 +42,7 @@ def soak(folder: Path, seed: int, seconds: float, broker: str, clients: int) -> 
         ledger = Ledger(lambda moment: breaking.calm_since(moment, (*BACKS, "web 1", "web 2"), SEEN_SECONDS))
         last = Client(site, breaking, ledger, seen, f"{seed} last")
         last.fill()
-        watching = stack.enter_context(Watching(site))
+        watching = stack.enter_context(Watching(site, breaking.windows))
         _say(f"{len(faults)} faults begin")
         with breaking:
             _run([Client(site, breaking, ledger, seen, f"{seed} {number}") for number in range(clients)], seconds)

@@ -9,7 +9,7 @@ from typing import Any
 
 from soak.clients import Seen
 from soak.faults import Fault, Window
-from soak.site import Site, Watching
+from soak.site import BUSY, Site, Watching
 
 LINES = 2.0
 """So many lines a process may write for each fault of memcached, the broker and the store, in the mean of all of them.
@@ -73,7 +73,12 @@ class Report:
             self.lines.append(f"    {count:6d} {name}")
 
     def _logs(self, site: Site, windows: list[Window], seen: Seen) -> None:
-        faults = sum(1 for window in windows if window.part in ("store", "memcached", "broker"))
+        busy = [window for window in windows if window.kind == BUSY]
+        seconds = sum(window.ended - window.began for window in busy)
+        self._add(
+            "the machine was too busy, which counts as a fault of the store", f"{len(busy)} times, {seconds:.1f} s"
+        )
+        faults = sum(1 for window in windows if window.part in ("store", "memcached", "broker") and window not in busy)
         for part in ("web 1", "web 2", "worker"):
             told = [line for line in map(_told, site.log(part)) if line]
             of_faults = sum(1 for line in told if line.split(":")[0].split()[-1] not in _OF_AN_IMAGE)

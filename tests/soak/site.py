@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from servers import HOST, ROOT, S3, FaultProxy, Memcached, RabbitMQ, Server, Valkey, answers, free_ports
-from soak.faults import Break, Fault
+from servers import HOST, ROOT, S3, FaultProxy, Memcached, RabbitMQ, Server, Valkey, answers, ask, free_ports
+from soak.faults import Break, Fault, Window
 
 SECRET = "the key of the soak"
 SECONDS: dict[str, Any] = {  # so short that much of what they are about happens within a minute
@@ -27,6 +27,8 @@ SECONDS: dict[str, Any] = {  # so short that much of what they are about happens
     "broker_rest_seconds": 1,
 }
 REQUEST_SECONDS = 8.0
+BUSY = "machine too busy"
+_LATE = 0.4  # Seconds for a sleep of 0.1 and a question to the store, past its proxy.
 
 
 class Site:
@@ -161,21 +163,35 @@ def _mounted(folder: Path, megabytes: int, stack: ExitStack) -> bool:
 
 
 class Watching:
-    """Looks at the memory (MB), open descriptors and threads of processes, each with its children, once a second."""
+    """Looks at the memory (MB), open descriptors and threads of processes, each with its children, once a second.
 
-    def __init__(self, site: Site, parts: tuple[str, ...] = ("web 1", "web 2", "worker")) -> None:
-        self._site, self._parts = site, parts
+    And at the machine: where it has so much to do that the store itself answers late, that is a fault of the store too.
+    """
+
+    def __init__(self, site: Site, windows: list[Window]) -> None:
+        self._site, self._parts, self._windows = site, ("web 1", "web 2", "worker"), windows
         self.seen: dict[str, list[tuple[float, float, int, int]]] = defaultdict(list)
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._run, self._run_canary)]
 
     def __enter__(self) -> Watching:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._ended.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+
+    def _run_canary(self) -> None:
+        began = time.monotonic()
+        while not self._ended.wait(0.1):
+            with suppress(OSError, IndexError):  # It was killed.
+                ask(self._site.store.port, b"GET /healthz HTTP/1.0\r\n\r\n")
+            before, began = began, time.monotonic()
+            if began - before > _LATE:
+                self._windows.append(Window("store", BUSY, before, began))
 
     def _run(self) -> None:
         while not self._ended.wait(1):
