@@ -142,7 +142,8 @@ def check_orphans(schedule: Schedule) -> None:
     expected |= {key for key in schedule.sizes if version_of(key) in of and not schedule.forgets and not schedule.files}
     assert expected <= names, f"of version {what_is.version} lacks {sorted(expected - names)}"
     hidden = schedule.hidden if schedule.trouble != "late" else []  # Who is late may store a former version.
-    oldest = max((record.version for record in hidden), default=1)
+    open_since = max((record.version for record in hidden), default=1)  # What was private before may have stayed.
+    oldest = 1
     if schedule.trouble != "late" and not schedule.forgets:
         oldest = max(oldest, schedule.gone + 1)
     if schedule.trouble == "none" and schedule.stored and not schedule.dead:
@@ -154,6 +155,7 @@ def check_orphans(schedule: Schedule) -> None:
         key = Key.parse(name)
         assert key and key.kind != "claim", f"{name} is left"
         assert oldest <= key.version <= what_is.version, f"{name} is left"
+        assert key.private or open_since <= key.version, f"{name} is left"
         assert not what_is.private or key.private or key.version < what_is.version, f"{name} is open to all"
         if key.kind != "origin":
             assert key.version in of, f"{name} is left"

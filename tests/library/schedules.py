@@ -7,6 +7,7 @@ Here is what they do, and what they are told and see meanwhile; ``scenes.py`` ha
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ from world import (
 )
 
 from lazycrop import LazyCrop, LazyCropError
+from lazycrop.caches.process import ProcessCache
 from lazycrop.errors import BadRequest, UnknownImage
 from lazycrop.http.requests import Request
 from lazycrop.model import keys
@@ -47,11 +49,11 @@ class Schedule:
     ``stored``: of each store that returned, its record, and when it began and ended. ``refused``: the pictures of those
     that raised. ``purges``: when each began that takes the current picture, and when it ended; None where it failed.
     ``hidden``: what was made private. ``shown``: of each version that was the current one, its picture. ``latest``: the
-    highest number that the image had; ``past``: before the play, which
-    began when it ``ended``, in Unix time; ``gone``: the highest of those that
-    were purged. ``killed``: the operations during which a process was; ``dead``: those so long ago
-    that nobody reckons with it. ``adopted``: which version was made of a file. ``words``: of changes. ``alive``: the
-    processes that are there in the end, with what they have seen.
+    highest number that the image had; ``past``: before the play, which began when it ``ended``, in Unix time; ``gone``:
+    the highest of those that were purged. ``killed``: the operations during which a process was; ``dead``: those so
+    long ago that nobody reckons with it. ``adopted``: which version was made of a file. ``words``: of changes.
+    ``cache``: that all processes share. ``alive``: the processes that are there in the end, with what they have seen.
+    ``changed``: called when what the image is may have.
     """
 
     clock: Clock
@@ -59,6 +61,7 @@ class Schedule:
     trouble: str = "none"
     keep: int = 2
     files: Files | None = None
+    cache: ProcessCache | None = None
     objects: dict[str, bytes] = field(default_factory=dict)
     words: dict[str, bytes] = field(default_factory=dict)
     alive: list[LazyCrop] = field(default_factory=list)
@@ -83,6 +86,7 @@ class Schedule:
     edits: int = 0
     step: int = 0
     ended: float = 0.0
+    changed: Callable[[], None] = lambda: None
 
     def again(self, random_: random.Random) -> Schedule:
         """The same once more, for others to go on with."""
@@ -100,6 +104,7 @@ class Schedule:
             secret="a key",
             keep_versions=self.keep,
             source=self.files,
+            cache=self.cache,
         )
 
     def current(self) -> Record | Tombstone | None:
@@ -133,6 +138,7 @@ class Schedule:
 
     def notice_current(self) -> None:
         """What the image is has changed: a number is never that of two pictures."""
+        self.changed()
         if RECORD not in self.objects:
             return
         said = read(self.objects[RECORD])
