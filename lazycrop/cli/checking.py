@@ -117,6 +117,11 @@ def _check_store(images: LazyCrop, checklist: _Checklist) -> None:
         is_vital=False,
     )
     checklist.check("it gives the object back", lambda: _expect(store.get(key, limit=len(data)), data), advice)
+    checklist.check(
+        "it gives what was put last",
+        lambda: _expect(_replaced(store, f"{key}.again"), b"second"),
+        "Ask the store itself, with no cache between; else what was replaced comes back.",
+    )
     _tell_latency(images, key)
     address = store.url(key) if images.config.answers.answer == "redirect" else None
     if address is not None:
@@ -129,6 +134,17 @@ def _check_store(images: LazyCrop, checklist: _Checklist) -> None:
         _check_private(images, checklist, key, data)
     checklist.check("it deletes the object", lambda: store.delete(key), advice)
     checklist.check("the object is gone", lambda: _expect(store.exists(key), False), advice)
+
+
+def _replaced(store: Store, key: str) -> bytes:
+    """What is read of an object that was put, read and put again."""
+    try:
+        for data in (b"first", b"second"):
+            store.put(key, data, _BINARY)
+            found = store.get(key, limit=100)
+        return found
+    finally:
+        store.delete(key)
 
 
 def _tell_latency(images: LazyCrop, key: str) -> None:

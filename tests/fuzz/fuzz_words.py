@@ -1,4 +1,4 @@
-"""What people write: sizes, bounds, ids, and the keys that are made of them. Whatever is no such thing is a sentence."""
+"""What people write: sizes, bounds, ids, and the keys that are made of them. What is no such thing is an error."""
 
 from __future__ import annotations
 

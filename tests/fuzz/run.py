@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -32,10 +32,8 @@ def fuzz(target: str, arguments: list[str]) -> None:
     run = group.TARGETS[target]
 
     def once(data: bytes) -> None:
-        try:
+        with suppress(group.ALLOWED):
             run(data)
-        except group.ALLOWED:
-            pass
 
     # To merge it starts itself again, by what it takes for its own name.
     atheris.Setup([f"{sys.executable} {__file__} {target}", *arguments], once)
@@ -43,7 +41,8 @@ def fuzz(target: str, arguments: list[str]) -> None:
 
 
 def call(target: str, *arguments: object) -> int:
-    command = [sys.executable, __file__, target, f"-max_len={LONGEST}", f"-dict={HERE}/tokens.dict", "-timeout=30", "-rss_limit_mb=1500"]
+    limits = [f"-max_len={LONGEST}", "-timeout=30", "-rss_limit_mb=1500"]
+    command = [sys.executable, __file__, target, f"-dict={HERE}/tokens.dict", *limits]
     return subprocess.run([*command, *map(str, arguments)], check=False).returncode
 
 
