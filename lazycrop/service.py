@@ -296,24 +296,22 @@ class Service:
         return answers.instead(answer, self._config.answers)
 
     def _answer_or_error(self, request: Request) -> Answer:
+        varies = request.path.endswith(f".{AUTO}")
         try:
             return self._answer_or_follow(request)
         except LazyCropError as error:
             if isinstance(error, UnknownImage) and (instead := self._instead(request)) is not None:
                 return instead
-            failure = error
             # Of what is not available, its guard says once why; a line for each request would fill the log.
             level = logging.ERROR if error.status == 500 else logging.DEBUG
-            said = (request.method, request.path, error.status, error)
+            names, has_fault = (request.method, request.path, error.status), error.status == 500
             extra = {"event": "request-failed", "status": error.status, "code": error.code}
-            logger.log(level, "%s %r answers %d: %s", *said, exc_info=error.status == 500, extra=extra)
+            logger.log(level, "%s %r answers %d: %s", *names, error, exc_info=has_fault, extra=extra)
+            return answers.error(error, varies=varies)  # To keep it here would leave both to the collector.
         except Exception:
-            failure = LazyCropError()
-            extra = {"event": "request-failed", "status": 500, "code": failure.code}
+            extra = {"event": "request-failed", "status": 500, "code": LazyCropError.code}
             logger.exception("%s %r failed", request.method, request.path, extra=extra)
-        if failure.status == 500:  # Its text may tell of the infrastructure.
-            failure = LazyCropError("Something went wrong here; the log says what.")
-        return answers.error(failure, varies=request.path.endswith(f".{AUTO}"))
+            return answers.error(LazyCropError(), varies=varies)
 
     def _by_shortcut(self, shortcut: Shortcut) -> Answer | None:
         """The stored object that was answered a moment ago, if it is as it was."""

@@ -73,3 +73,4 @@ class SingleFlight(Generic[T]):
         finally:
             with lock:
                 del running[key]
+            del flight  # It has the error, whose traceback has this frame.

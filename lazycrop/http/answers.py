@@ -255,8 +255,9 @@ def plain(status: int, content_type: str, body: bytes) -> Answer:
 
 
 def error(error: LazyCropError, *, varies: bool = False) -> Answer:
-    """The sentence of an error as ``text/plain``, never cached."""
-    body = f"{error}\n".encode()
+    """The sentence of an error as ``text/plain``, never cached; but that of a fault may tell of the infrastructure."""
+    sentence = "Something went wrong here; the log says what." if error.status == 500 else str(error)
+    body = f"{sentence}\n".encode()
     headers = [
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Length", str(len(body))),

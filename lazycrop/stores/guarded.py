@@ -323,9 +323,12 @@ def _nothing() -> None:
 
 def _fail(error: Exception) -> NoReturn:
     """The reason, which may name hosts and paths, is for the log; the client is told the kind of failure only."""
-    if isinstance(error, LazyCropError):
-        raise error
-    raise unavailable("call", "the store", error) from error
+    try:
+        if isinstance(error, LazyCropError):
+            raise error
+        raise unavailable("call", "the store", error) from error
+    finally:
+        del error  # Its traceback has this frame: a cycle would be left to the collector for each missing object.
 
 
 def _timed_out(error: BaseException) -> bool:

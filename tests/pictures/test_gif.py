@@ -147,6 +147,15 @@ def test_a_frame_far_larger_than_its_canvas_is_refused_before_it_is_decoded():
             prepare(data, BOUND, *INGEST)
 
 
+def test_a_late_frame_enlarges_no_canvas():
+    late = frame(R, NW)
+    at = late.index(b",") + 1
+    late = late[:at] + struct.pack("<HH", 60_000, 60_000) + late[at + 4 :]
+    one, both = (prepare(animation(*frames), BOUND, *INGEST) for frames in ([frame(R, NW)], [frame(R, NW), late]))
+    assert (both.width, both.height) == (one.width, one.height)
+    assert both.frames == 2
+
+
 @pytest.mark.parametrize("format", ["png", "gif", "webp"])
 def test_there_is_nothing_where_a_webp_that_tells_of_no_transparency_has_no_frame(format):
     data = bytearray(render(animation(frame(R, NW), frame(G, NE)), Size.parse("40x40"), "webp", *DEFAULTS).data)

@@ -134,6 +134,24 @@ def test_a_result_that_is_too_large_is_refused_before_it_is_made(text, format):
         render(file(gradient(), "PNG"), Size.parse(text), format, *DEFAULTS)
 
 
+@pytest.mark.parametrize(
+    ("shape", "text", "box"),
+    [
+        ((400, 100), "300x200-contain", (0, 62, 300, 137)),
+        ((100, 400), "200x300-contain", (62, 0, 137, 300)),
+        ((400, 100), "300x200-contain-n", (0, 0, 300, 75)),
+        ((100, 400), "300x200-contain-e", (250, 0, 300, 200)),
+        ((100, 400), "300x200-contain-sw", (0, 0, 50, 200)),
+    ],
+)
+def test_padding_is_where_the_picture_is_not(shape, text, box):
+    size = Size.parse(text)
+    red = np.asarray(opened(render(file(Image.new("RGB", shape, "red"), "PNG"), size, "png", *DEFAULTS).data))
+    rows, columns = np.nonzero(red[..., 3] if red.shape[2] == 4 else red[..., 1] < 128)
+    found = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert all(abs(one - other) <= 1 for one, other in zip(found, box, strict=True)), found
+
+
 def test_an_animation_of_few_pixels_becomes_none_of_many():
     frames = [Image.new("L", (2, 2), grey) for grey in range(100)]
     data = file(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50)

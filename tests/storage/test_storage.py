@@ -111,6 +111,35 @@ def test_each_engine_gets_a_response_of_its_own(configured: Configure, engine: s
     assert status == 200
 
 
+@pytest.mark.parametrize("engine", ["wheezy", "flask", "pyramid", "bottle", "webob", "django"])
+@pytest.mark.parametrize("status", [200, 301, 304, 404, 503])
+def test_a_response_has_the_status_headers_and_body_of_the_answer(engine: str, status: int) -> None:
+    images = storage.S3ImageStorage("cat")
+    images.configure_webengine(engine)
+    assert images._respond is not None
+    body = b"" if status in (301, 304) else b"a sentence"
+    headers = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"), ("Content-Length", str(len(body)))]
+    response = images._respond(Answer(status, [*headers, ("Content-Type", "text/plain; charset=utf-8")], body))
+    found = getattr(response, "status_code", None) or getattr(response, "status_int", None)
+    assert found == status
+    assert dict(response.headers)["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_job_of_another_kind_is_done_by_a_task_of_ones_own_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, done = storage.s3_store_image, list[str]()
+    monkeypatch.setattr(storage, "s3_store_image", lambda message: plain(message))
+    images = storage.S3ImageStorage("cat")
+    images.configure({}, "bucket", "https://cdn.example.com/", "/jobs")
+    jobs = images.images.jobs
+    for actor in ("store", "mezzanines"):
+        monkeypatch.setitem(jobs.actors, actor, lambda message, actor=actor: done.append(actor))
+    for actor in ("mezzanines", "store"):
+        assert jobs.hand_over(actor, {"image_id": "cat", "size": "90x", "format": "jpg", "version": 1})
+    images.images.close()
+    storage._opened.clear()
+    assert done == ["mezzanines", "store"]
+
+
 def test_two_storages_with_different_buckets_live_in_one_process(configured: Configure) -> None:
     one, other = configured(base_path="one"), configured(base_path="other")
     one.store_origin(photo("Fossa"))
