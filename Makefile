@@ -10,9 +10,10 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 # The tests start hundreds of processes: without a cache each would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
+export MUTANTS_MINUTES
 
 .DEFAULT_GOAL := help
-.PHONY: demo test soak coverage test-floors audit quick lint bench docs links generated drawing help clean
+.PHONY: demo test soak coverage test-floors audit quick lint mutants bench docs links generated drawing help clean
 .SECONDEXPANSION:
 .PRECIOUS: %.stamp %/bin/python
 
@@ -49,6 +50,10 @@ lint: .venv-lint/lint.stamp ## ruff (check and format) and mypy, strict, in an e
 	.venv-lint/bin/ruff format --check .
 	.venv-lint/bin/mypy lazycrop $(wildcard adapters)
 
+mutants: .venv/test.stamp ## change lines of the code and see whether a test notices (MUTANTS="--since REV", MUTANTS_MINUTES=60)
+	$(BIN)/python tests/servers.py
+	$(BIN)/python tests/mutants.py $(MUTANTS)
+
 bench: .venv/bench.stamp ## measure, beside peers, and write the figures down (BENCH=--quick: in minutes)
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
@@ -71,7 +76,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 clean: ## remove the environments and all that was built or cached
-	rm -rf .venv .venv-floors .venv-lint .bench build dist docs/_build *.egg-info
+	rm -rf .venv .venv-floors .venv-lint .bench .mutants build dist docs/_build *.egg-info
 	rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find lazycrop adapters tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 

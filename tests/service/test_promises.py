@@ -407,6 +407,19 @@ def test_whatever_is_answered_is_neither_sniffed_nor_a_document(make: Make) -> N
         answer.close()
 
 
+def test_what_auto_may_not_choose_is_neither_waited_for_nor_ordered(make: Make) -> None:
+    queue = Letters()
+    images = make(broker=queue, formats=["jpg", "png"])
+    images.store_origin("cat", png(RED))
+    first = ask(images, "/cat/90x60.auto", accept="image/avif,image/webp,*/*")
+    for message in [message for actor, message in queue.sent if actor == "store"]:
+        images.jobs.actors["store"](message)
+    last = ask(images, "/cat/90x60.auto", accept="image/avif,image/webp,*/*")
+    assert first.header("Content-Type") == last.header("Content-Type") == "image/png"
+    assert {message["format"] for _, message in queue.sent} == {"png"}
+    assert last.header("Cache-Control") == "public, max-age=86400"
+
+
 def test_an_error_of_auto_varies_as_its_pictures_do(make: Make) -> None:
     images = make()
     assert ask(images, "/dog/90x60.auto").header("Vary") == "Accept"
@@ -457,6 +470,19 @@ def test_a_shortcut_whose_time_is_over_is_none(make: Make, metrics: bool) -> Non
     assert images.remembered(SIZE, "") is shortcut
     shortcut.until = 0.0
     assert images.remembered(SIZE, "") is images.at_hand(SIZE, "") is images._service._shortcuts.get(SIZE, "") is None
+
+
+def test_bytes_that_are_kept_are_not_given_for_another_picture_of_the_same_key(make: Make) -> None:
+    store = MemoryStore()
+    one, other = make(store=store), make(store=store, record_seconds=60)
+    for each in (RED, BLUE):
+        assert one.store_origin("cat", png(each)).version == 1
+        one.warm("cat", ["90x60"], ["png"])
+        assert [colour(ask(other)) for _ in range(3)] == [each] * 3
+        one.purge("cat", forget=True)
+        other._state.forget("cat")  # as when a minute is over
+        for shortcut in other._service._shortcuts.table.values():
+            shortcut.until = 0.0
 
 
 def test_a_picture_that_accept_chose_is_nobody_elses_shortcut(make: Make) -> None:

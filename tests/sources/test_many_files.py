@@ -109,8 +109,8 @@ def test_names_that_nobody_has_take_no_memory_and_one_look_each() -> None:
     finally:
         tracemalloc.stop()
     assert source.calls == {"look": 2_000}
-    # 255 kB, the same for any number of names: 60 are the cache's, 170 what is remembered of the last 1,024 spellings. It
-    # is over a megabyte where the cache keeps all of them, and twice as much where errors are left to the collector.
+    # 255 kB, of however many names: 80 are the cache's, 170 what is remembered of the last 1,024 spellings of a URL. It
+    # is over a megabyte where the cache keeps all, and twice as much where errors are left to the collector.
     assert grown < 350_000
     ask_for_missing(range(3_990, 4_000))
     assert source.calls == {"look": 2_000}  # they are known to be missing
