@@ -129,7 +129,10 @@ def record(tree: Path, path: str, stamp: str) -> None:
     lines: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for part in folder.glob("data.*"):
         data = coverage.CoverageData(str(part))
-        data.read()
+        try:
+            data.read()
+        except coverage.CoverageException:  # Its process was killed while it wrote that.
+            continue
         for file in data.measured_files():
             source = str(Path(file).relative_to(tree))
             for line, contexts in data.contexts_by_lineno(file).items():

@@ -90,7 +90,7 @@ def test_a_streamed_file_is_closed_whether_or_not_it_was_read(framework: str, re
     app = APPLICATIONS[framework]({"store": store, "sizes": ["200x100"], "broker": "inline"})
     assert Answered(app, "/img/cat/200x100.jpg").status == 200
     store.opened.clear()
-    answered = Answered(app, "/img/cat/200x100.jpg", read=read)
+    answered = Answered(app, "/img/cat/200x100.jpg", unread=not read)
     if read:
         assert answered.body == (folder / "cat/200x100.jpg").read_bytes()
     answered.close()

@@ -231,7 +231,10 @@ def test_a_record_that_others_wrote_puts_nothing_into_a_style(make: Make) -> Non
         changed = json.dumps({**content, "placeholder": placeholder, "colour": colour}).encode()
         images.store.put("cat/image.json", changed, "application/json")
         images._state.forget("cat")
+        images._records.forget_recent()
         html = Helpers(images).img("cat", "100x")
+        is_new = placeholder != content["placeholder"]
+        assert not (is_new and content["placeholder"] in html), "it is drawn from what was there before"
         assert "fixed" not in html and "evil" not in html and "svg" not in html
 
 
