@@ -40,8 +40,8 @@ LEFT_OUT = {"lazycrop/keywords.py"}  # For type checkers alone.
 _NOT_COPIED = (".git", ".venv*", ".mutants", ".hypothesis", ".bench", "__pycache__", ".*_cache", "_build", "*.egg-info")
 
 
-def attempt(tree: Path, mutant: Mutant, known: Known, seconds: float) -> tuple[str, str]:
-    """``found``, ``not found`` or ``run by no test …``, and by how much."""
+def attempt(tree: Path, mutant: Mutant, known: Known, seconds: float, left: float) -> tuple[str, str]:
+    """``found``, ``not found`` and so on, and by what. ``left``: seconds until all of it ends."""
     tests, total = known.tests(mutant), 0.0
     picked = []
     for test in tests:
@@ -56,9 +56,11 @@ def attempt(tree: Path, mutant: Mutant, known: Known, seconds: float) -> tuple[s
     chosen.write_text(json.dumps(picked))
     files = dict.fromkeys(test.split("::")[0] for test in picked)
     try:
-        status = run(tree, files, 3 * total + 60, MUTANTS_PICKED=str(chosen))
+        status = run(tree, files, min(3 * total + 60, left), MUTANTS_PICKED=str(chosen))
     finally:
         shutil.copyfile(ROOT / mutant.path, tree / mutant.path)
+    if status is None and left < 3 * total + 60:
+        return "not tried", "the time was over"
     if status == 5:
         return "not tried", "its tests are gone: remove .mutants"
     if status == 0:
@@ -97,7 +99,7 @@ def choose(given: argparse.Namespace) -> list[Mutant]:
 
 
 def in_copies(jobs: int, tasks: Iterable[Any], do: Any, until: float) -> Iterator[Any]:
-    """What ``do(tree, task)`` returns, ``jobs`` of them at once, each in a copy of the tree; none begun after that."""
+    """What ``do(tree, task, seconds until then)`` returns, ``jobs`` at once, each in a copy of the tree."""
     trees: Queue[Path] = Queue()
     for number in range(jobs):
         tree = KEPT / f"tree{number}"
@@ -106,11 +108,10 @@ def in_copies(jobs: int, tasks: Iterable[Any], do: Any, until: float) -> Iterato
         trees.put(tree)
 
     def one(task: Any) -> Any:
-        if time.monotonic() > until:
-            return None
         tree = trees.get()
         try:
-            return do(tree, task)
+            left = until - time.monotonic()
+            return do(tree, task, left) if left > 0 else None
         finally:
             trees.put(tree)
 
@@ -142,11 +143,13 @@ def main() -> None:
     stale = list(changed_tests({mutant.path.split("/")[1] for mutant in mutants}))
     print(f"{len(stale)} files of tests are run to see which lines they run", flush=True)
     half = time.monotonic() + 30 * given.minutes
-    for _ in in_copies(given.jobs, stale, lambda tree, file: record(tree, *file), half):
+    for _ in in_copies(given.jobs, stale, lambda tree, file, left: record(tree, *file, left), half):
         print(".", end="", flush=True)
     print(f"\n{len(mutants)} mutants, seed {given.seed}", flush=True)
     known, counts = Known(), defaultdict(int)
-    results = in_copies(given.jobs, mutants, lambda tree, one: attempt(tree, one, known, given.seconds), until)
+    results = in_copies(
+        given.jobs, mutants, lambda tree, one, left: attempt(tree, one, known, given.seconds, left), until
+    )
     for mutant, result in zip(mutants, results, strict=True):
         what, why = result or ("not tried", "")
         counts[what] += 1

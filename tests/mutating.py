@@ -53,8 +53,9 @@ class Mutant:
         )
 
 
-_OTHER = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "=="}
-_OTHER |= {ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in"}
+_OTHER = {ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">")}
+_OTHER |= {ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.Is: ("is", "is not"), ast.IsNot: ("is not", "is")}
+_OTHER |= {ast.In: ("in", "not in"), ast.NotIn: ("not in", "in")}
 _ARITHMETIC = {ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "//"), ast.FloorDiv: ("//", "*")}
 _DELETED = ast.AugAssign | ast.Raise | ast.Break | ast.Continue | ast.Delete
 _UNCHANGED = {"annotation", "returns", "decorator_list", "bases"}
@@ -118,7 +119,8 @@ class Source:
 
     def _of_expression(self, node: ast.AST) -> Iterator[Change]:
         if isinstance(node, ast.Compare) and len(node.ops) == 1:
-            yield node, *self._between(node.left, node.comparators[0]), f" {_OTHER[type(node.ops[0])]} "
+            start, end = self._between(node.left, node.comparators[0])
+            yield node, start, end, self.data[start:end].decode().replace(*_OTHER[type(node.ops[0])])
         elif isinstance(node, ast.BoolOp):
             for one, next_one in zip(node.values, node.values[1:], strict=False):
                 start, end = self._between(one, next_one)

@@ -117,13 +117,15 @@ def run(tree: Path, arguments: Iterable[str], seconds: float, **more: str) -> in
         return None
 
 
-def record(tree: Path, path: str, stamp: str) -> None:
-    """Run the tests of a file, and write down which lines each of them runs."""
+def record(tree: Path, path: str, stamp: str, left: float) -> None:
+    """Run the tests of a file, and write down which lines each of them runs; nothing where ``left`` seconds are few."""
     folder = tree.with_suffix(".coverage")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / "rc").write_text(_COVERAGE.format(folder=folder))
-    run(tree, [path, "--maxfail=1000"], 900, COVERAGE_PROCESS_START=str(folder / "rc"), MUTANTS_RECORD=str(folder))
+    environment = {"COVERAGE_PROCESS_START": str(folder / "rc"), "MUTANTS_RECORD": str(folder)}
+    if run(tree, [path, "--maxfail=1000"], left, **environment) is None:
+        return
     seconds = json.loads((folder / "seconds.json").read_text()) if (folder / "seconds.json").exists() else {}
     numbers = {name: number for number, name in enumerate(seconds)}
     lines: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))

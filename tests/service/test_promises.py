@@ -327,6 +327,26 @@ def test_a_shortcut_whose_object_cannot_be_had_is_the_long_way(make: Make, tmp_p
     assert colour(ask(images)) == RED
 
 
+def test_an_origin_that_is_gone_is_asked_for_again_by_the_next_request(make: Make) -> None:
+    store = MemoryStore()
+    images, other = make(store=store, record_seconds=60), make(store=store)
+    images.store_origin("cat", png(RED))
+    assert ask(images, "/cat/50x.png").status == 200
+    for key in [key for key in store._objects if "origin" in key or "mezzanine" in key]:
+        store.delete(key)
+    assert ask(images).status == 404
+    other.store_origin("cat", png(BLUE))
+    assert colour(ask(images)) == BLUE
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_has_the_status_of_the_setting(make: Make, status: int) -> None:
+    images = make(store=MemoryStore("https://cdn.example.com/"), redirect_status=status)
+    images.store_origin("cat", png(RED))
+    images.warm("cat", ["90x60"], ["png"])
+    assert [ask(images).status for _ in range(2)] == [status] * 2
+
+
 # ---- bounds ----
 
 
