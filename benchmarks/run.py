@@ -23,6 +23,7 @@ from benchmarks.rows import (
     quality,
     roundtrips,
     scale,
+    slow_store,
     storing,
 )
 from benchmarks.sources import Plan
@@ -40,6 +41,7 @@ ROWS = {
     "scale": scale.row,
     "crowd": crowd.row,
     "overload": overload.row,
+    "slow_store": slow_store.row,
 }
 
 

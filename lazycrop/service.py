@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO
 
 from lazycrop.access.policy import Allowed, Snapped
@@ -66,12 +67,10 @@ class Service:
     """Answers requests for the images of one LazyCrop."""
 
     def __init__(self, parts: Parts, config: Config) -> None:
-        self._config = config
+        self._config, self._room = config, Room(config.waiting_requests)
         self._policy, self._access, self._sources = parts.policy, parts.access, parts.sources
         self._store, self._records = parts.common.store, parts.common.records
-        self._maker, self._overload = parts.maker, parts.overload
-        self._fallback = parts.fallback
-        self._room = Room(config.waiting_requests)
+        self._maker, self._overload, self._fallback = parts.maker, parts.overload, parts.fallback
         self._events, self._tracing = parts.common.events, parts.tracing
         self._shortcuts = watched.open_shortcuts(config.shortcuts, parts.common.events)
         if parts.demand is not None:
@@ -124,12 +123,14 @@ class Service:
         case = self._case(request, asked, found, is_last)
         if case.outcome.asked is not None and request.method == "GET":
             watched.tell_asked(self._events, case.outcome.asked)
+        meanwhile = partial(self._meanwhile, case, asked.derivative, decision.signed)
         try:
-            return self._unchanged(case) or self._stored(case) or self._hot(case) or self._made(case)
+            at_hand = self._unchanged(case) or self._stored(case) or self._hot(case)
+            return at_hand or (meanwhile() if self._room.is_crowded else None) or self._made(case)
         except Overloaded:
-            if (meanwhile := self._meanwhile(case, asked.derivative, decision.signed)) is None:
+            if (nearest := meanwhile()) is None:
                 raise
-            return meanwhile
+            return nearest
 
     def _decided(self, asked: urls.Asked) -> Allowed | Snapped:
         """What policy says of it; what it does not list is told of, because it may be worth to be."""
@@ -237,10 +238,10 @@ class Service:
     def _made(self, case: _Case) -> Answer:
         if case.request.method == "HEAD":
             return self._promised(case)
-        made = self._maker.make(case.found)
+        with self._room.work():
+            made = self._maker.make(case.found)
         if made.data is None:
-            stored = self._stored_after_all(case)
-            if stored is None:
+            if (stored := self._stored_after_all(case)) is None:
                 raise StoreUnavailable("The stored picture vanished while it was read; ask again.")
             return stored
         outcome = case.status("fwd=miss; collapsed" if made.collapsed else "fwd=miss; detail=rendered")
@@ -249,11 +250,10 @@ class Service:
     def _meanwhile(self, case: _Case, asked: Derivative, signed: bool) -> Answer | None:
         """A redirect to the nearest size that is stored, where there is one that the client may see."""
         named = named_formats(case.request.accept, self._config.offered_formats)
-        nearest = self._overload.nearest(case.found, asked, named, signed)
-        if nearest is None:
+        if (nearest := self._overload.nearest(case.found, asked, named, signed)) is None:
             return None
-        expires, private = case.freshness.expires, case.found.record.private
-        return answers.meanwhile(self.location(nearest, case.request.mount, expires, private), case.freshness)
+        location = self.location(nearest, case.request.mount, case.freshness.expires, case.found.record.private)
+        return answers.meanwhile(location, case.freshness)
 
     def _stored_after_all(self, case: _Case) -> Answer | None:
         """The answer once it turned out that the picture is in the store, made by whatever settings there were."""

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
 import shutil
-import socket
-import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
-from benchmarks import BUILD, measure, peers
+from benchmarks import BUILD, foreign, measure, peers
 from benchmarks.report import Check, Row, Table
 from benchmarks.sources import Plan
 from servers import HOST, Memcached
 
 CLIENTS, PROCESSES, SLOTS = 200, 2, 2
-PAUSE = 0.005  # Seconds between two requests to the application.
 QUIET = 3.0  # Seconds that they are measured for before the crowd comes.
 LIMIT = 1.2
-
-Samples = dict[str, list[float]]
-"""Seconds of each request to a page of the application beside the images, and to another server that has none."""
 
 IMAGES, CONTROL = "the application", "another server"
 
@@ -36,9 +26,9 @@ def row(plan: Plan) -> Row:
         before, during, got, memory = _round(plan, threads)
         for name in (IMAGES, CONTROL):
             for when, samples in (("before", before[name]), ("during", during[name])):
-                rows[f"{name}, {threads} threads, {when}"] = [1000 * _share(samples, share) for share in (0.5, 0.99, 1)]
+                rows[f"{name}, {threads} threads, {when}"] = foreign.cells(samples)
         for what, share in (("median", 0.5), ("p99", 0.99)):
-            ratio = _share(during[IMAGES], share) / _share(before[IMAGES], share)
+            ratio = foreign.share(during[IMAGES], share) / foreign.share(before[IMAGES], share)
             checks.append(Check(f"{threads} threads: {what} of the application's pages ÷ before", ratio, LIMIT))
         errors = sum(count for (status, _), count in got.items() if status >= 500)
         checks.append(Check(f"{threads} threads: answers of 5xx", errors, 0))
@@ -48,7 +38,7 @@ def row(plan: Plan) -> Row:
     return Row("Overload", checks, [Table(title, ["median", "p99", "longest"], rows)], notes=notes)
 
 
-def _round(plan: Plan, threads: int) -> tuple[Samples, Samples, Counter[tuple[int, str]], int]:
+def _round(plan: Plan, threads: int) -> tuple[foreign.Samples, foreign.Samples, Counter[tuple[int, str]], int]:
     place = BUILD / "overload"
     shutil.rmtree(place, ignore_errors=True)
     with ExitStack() as stack:
@@ -70,15 +60,11 @@ def _round(plan: Plan, threads: int) -> tuple[Samples, Samples, Counter[tuple[in
         )
         _, control = stack.enter_context(peers.gunicorn("bare", place / "control", {}))
         urls = {IMAGES: f"{base}/", CONTROL: f"{control}/"}
-        # They stand for other machines: whoever has something to answer goes before them.
-        clients = stack.enter_context(
-            ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), os.nice, initargs=(10,))
-        )
+        clients = stack.enter_context(foreign.process(nice=10))
         clients.submit(_crowd, base, 1, 100).result()  # The processes have opened their connections.
-        end = time.monotonic() + QUIET
-        before = _samples(urls, lambda: time.monotonic() > end)
+        before = foreign.samples_for(urls, QUIET)
         crowd = clients.submit(_crowd, base, CLIENTS, 300)
-        during = _samples(urls, crowd.done)
+        during = foreign.samples(urls, crowd.done)
         return before, during, Counter(crowd.result()), measure.peak_memory(pid)
 
 
@@ -91,24 +77,6 @@ def _store(plan: Plan, env: dict[str, str]) -> None:
     images.store_origin("one", plan.photos[0])
     images.warm("one", ["1600x"])
     images.close()
-
-
-def _samples(urls: dict[str, str], is_over: Callable[[], bool]) -> Samples:
-    found: Samples = {name: [] for name in urls}
-    while not is_over():
-        for name, url in urls.items():
-            began = time.perf_counter()
-            _ask(url)
-            found[name].append(time.perf_counter() - began)
-            time.sleep(PAUSE)
-    return found
-
-
-def _ask(url: str) -> None:
-    """A page, by a connection of its own."""
-    with socket.create_connection((HOST, urlsplit(url).port or 80), timeout=60) as connection:
-        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        assert connection.makefile("rb").read().endswith(b"ok")
 
 
 def _crowd(base: str, clients: int, width: int) -> list[tuple[int, str]]:
@@ -127,8 +95,3 @@ async def _client(base: str, path: str) -> tuple[int, str]:
     finally:
         writer.close()
     return reply.status, reply.headers.get("cache-status", "").rpartition("detail=")[2]
-
-
-def _share(samples: list[float], share: float) -> float:
-    """What so many of the samples take at most."""
-    return sorted(samples)[min(len(samples) - 1, int(len(samples) * share))]

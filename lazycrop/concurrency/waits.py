@@ -44,6 +44,8 @@ class Room:
         self._lock = threading.Lock()
         self._waiting: set[Visit] = set()
         self._seen: dict[int, float] = {}
+        self._working = 0
+        self._full_since = float("inf")
 
     @contextmanager
     def visit(self) -> Iterator[None]:
@@ -57,6 +59,32 @@ class Room:
                 yield
             finally:
                 visit.leave()
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """In the block a picture is made for a request, on the server's thread or while that waits."""
+        self._moved(1)
+        try:
+            yield
+        finally:
+            self._moved(-1)
+
+    def _moved(self, by: int) -> None:
+        with self._lock:
+            self._working += by
+            if self._working < self.most():
+                self._full_since = float("inf")
+            else:
+                self._full_since = min(self._full_since, time.monotonic())
+
+    @property
+    def is_crowded(self) -> bool:
+        """Is it long that pictures are made on as many threads as may wait for long?
+
+        None of them may have waited for long: where 100 requests are in the server's own queue, 16 threads take them
+        one after the other, and nobody else has a turn for 3 s. A page's own pictures are over before.
+        """
+        return time.monotonic() - self._full_since >= LONG
 
     def most(self) -> float:
         """No server says how many threads it has; those that have brought a request of late are known."""

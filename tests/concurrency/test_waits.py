@@ -160,3 +160,21 @@ def test_a_body_that_is_being_read_keeps_its_place_and_is_never_refused(gate: th
     with waits.resumed(late):
         waits.wait_long()
     assert late.is_long
+
+
+def test_it_is_crowded_while_as_many_as_may_wait_have_worked_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(waits.time, "monotonic", lambda: now)
+    room = Room(2)
+    with room.work():
+        now += waits.LONG
+        assert not room.is_crowded
+        with room.work():
+            assert not room.is_crowded
+            with room.work():
+                now += waits.LONG
+                assert room.is_crowded
+            assert room.is_crowded
+        assert not room.is_crowded
+        with room.work():
+            assert not room.is_crowded

@@ -14,6 +14,7 @@ import pytest
 
 from doubles import GREEN, RED, flat
 from lazycrop import LazyCrop
+from lazycrop.concurrency import waits
 from lazycrop.http.answers import Answer
 from lazycrop.http.requests import Request
 from lazycrop.pictures.settings import Stage
@@ -265,3 +266,20 @@ def test_who_would_wait_for_long_for_a_render_is_one_of_few(open_images: Open) -
         assert done == [302, 302]
         assert ask(images, "/cat/103x.jpg").status == 302  # at once
     assert sorted(one.result(30).status for one in asked) == [200, 302, 302]
+
+
+def test_where_pictures_keep_half_of_the_threads_for_long_the_nearest_size_is_at_once(
+    open_images: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = open_images(render_wait_seconds=30, waiting_requests=1, renders=2)
+    images.store_origin("cat", flat(RED))
+    images.warm("cat", ["400x"])
+    with ExitStack() as stack:
+        stack.enter_context(images._service._room.work())
+        monkeypatch.setattr(waits, "LONG", 1000.0)
+        assert ask(images, "/cat/200x.jpg").status == 200  # It has not been for long.
+        monkeypatch.setattr(waits, "LONG", 0.0)
+        instead = ask(images, "/cat/300x.jpg")
+        assert (instead.status, instead.header("Location")) == (302, "/img/cat/400x.jpg")
+        assert ask(images, "/cat/500x.jpg").status == 200  # There is none that is as large.
+    assert ask(images, "/cat/300x.jpg").status == 200
