@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import BUILD, ROOT, drawings, peers, report
 from benchmarks.report import Row
 from benchmarks.rows import (
+    adopting,
     bytes,
     cold,
     crowd,
@@ -30,6 +31,7 @@ from benchmarks.sources import Plan
 
 ROWS = {
     "cold": cold.row,
+    "adopting": adopting.row,
     "quality": quality.row,
     "bytes": bytes.row,
     "storing": storing.row,

@@ -111,7 +111,7 @@ def _one_run(
             measure.fetch(site.url(names[0], size, output))
         found = measure.costs(site.pid, (site.url(name, size, output) for name, size in asked))
     for (name, size), (_, body) in zip(asked, found, strict=True):
-        _check_picture(body, size, f"{contender.name} of {name}")
+        check_picture(body, size, f"{contender.name} of {name}")
     return {request: seconds for request, (seconds, _) in zip(asked, found, strict=True)}
 
 
@@ -122,7 +122,7 @@ def _shrinks(photo: Path, size: str) -> bool:
         return any(side > box for side, box in zip(image.size, map(int, size.split("x")), strict=True))
 
 
-def _check_picture(body: bytes, size: str, what: str) -> None:
+def check_picture(body: bytes, size: str, what: str) -> None:
     """Nobody wins by giving a smaller picture."""
     with Image.open(BytesIO(body)) as image:
         box = tuple(map(int, size.split("x")))
