@@ -1,42 +1,3 @@
-// What is copied.
-
-const SNIPPETS = ["url", "img", "picture", "python", "curl", "share"];
-
-async function showSnippets(one) {
-  by("copies").hidden = false;
-  let made;
-  try {
-    made = await call(`snippets/${quoted(one.imageId)}?size=${encodeURIComponent(one.size)}&format=${one.format}`);
-  } catch (error) {
-    by("copies").hidden = true;
-    by("copies-facts").textContent = error.message;
-    return;
-  }
-  if (one !== wanted) return;
-  const url = new URL(made.url, location.origin).href;
-  const curl = `curl -o '${one.size.replaceAll("'", "")}.${one.format === "auto" ? "img" : one.format}' '${url.replaceAll("'", "%27")}'`;
-  const texts = { ...made, url, curl, share: location.href };
-  by("copies-facts").textContent = "";
-  for (const name of SNIPPETS) by(`copy-${name}`).textContent = texts[name];
-}
-
-/** The clipboard, or where a browser gives none (plain http, but for this machine) the older way. */
-async function copy(name, button) {
-  const code = by(`copy-${name}`);
-  let done = true;
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-  } catch {
-    getSelection().selectAllChildren(code);
-    done = document.execCommand("copy");
-  }
-  button.textContent = done ? "Copied" : "Press Ctrl-C";
-  say(done ? "Copied" : "It is selected; press Ctrl-C");
-  setTimeout(() => { button.textContent = "Copy"; }, 2000);
-}
-
-by("copies").addEventListener("click", ({ target }) => target.dataset.copy && copy(target.dataset.copy, target));
-
 // Formats side by side.
 
 let compared = [];
@@ -85,7 +46,7 @@ function showCompared() {
       make("th", { scope: "row", className: "mono" }, one.format),
       make("td", { className: "number" }, number(one.bytes)),
       make("td", { className: "track" }, bar),
-      make("td", { className: "number" }, one === base ? "–" : `${one.bytes > base.bytes ? "+" : "−"}${Math.abs(Math.round(100 * one.bytes / base.bytes - 100))} %`),
+      make("td", { className: "number more" }, one === base ? "–" : `${one.bytes > base.bytes ? "+" : "−"}${Math.abs(Math.round(100 * one.bytes / base.bytes - 100))} %`),
       make("td", { className: "number" }, milliseconds(one.took)),
       make("td", { className: "origin-of" }, make("span", { className: `badge ${one.kind || ""}` }, (KINDS[one.kind] || ["answered"])[0])),
       chooser("left", one, base), chooser("right", one, least === base ? compared.find((other) => other !== base) : least));
@@ -114,16 +75,3 @@ const showCut = () => by("sides").style.setProperty("--cut", `${by("cut").value}
 by("compare").addEventListener("click", compare);
 by("formats").addEventListener("change", showSides);
 by("cut").addEventListener("input", showCut);
-
-for (const name of PRESETS.split(" ").filter(Boolean)) {
-  const chip = make("button", { type: "button", className: "chip" }, name);
-  chip.dataset.size = name;
-  by("tries").append(chip);
-}
-for (const input of document.getElementsByName("format")) {
-  input.closest("label").hidden = !document.body.dataset.formats.split(" ").includes(input.value);
-}
-addEventListener("popstate", () => { readLocation(); showWanted(); ask(by("address")); });
-readLocation();
-showWanted();
-ask(by("address"));

@@ -10,7 +10,8 @@ from importlib import resources
 
 from lazycrop.http.answers import Answer
 
-_SCRIPTS = ("url.js", "page.js", "compare.js")
+# One script, in this order: what the last of them does at once uses all the others.
+_SCRIPTS = ("url.js", "page.js", "wanted.js", "asking.js", "image.js", "copies.js", "compare.js", "start.js")
 _INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 
