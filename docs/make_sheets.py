@@ -1,5 +1,6 @@
 """Make the pictures of the documentation with the real code: ``python docs/make_sheets.py``.
 
+sizes.jpg        four sizes of one photograph, for the start page
 fits.jpg         what each fit makes of a photograph, and of one that is smaller than the box
 gravity.jpg      every fit and every gravity
 orientation.jpg  the eight ways to store a picture, and that all of them come out upright
@@ -84,6 +85,22 @@ def fits(photo: bytes) -> Image.Image:
     return sheet(rows, (160, 160))
 
 
+def sizes(photo: bytes) -> Image.Image:
+    """A row of pictures, each with its size below."""
+    made = {
+        text: rendered(photo, text) for text in ("200x", "150x150-cover", "100x150-cover-e", "200x150-contain-bg246b4c")
+    }
+    result = Image.new(
+        "RGB", (sum(im.width + MARGIN for im in made.values()) + MARGIN, 150 + 2 * MARGIN + CAPTION), PAPER
+    )
+    left = MARGIN
+    for text, im in made.items():
+        result.paste(im, (left, MARGIN + 150 - im.height))
+        ImageDraw.Draw(result).text((left, MARGIN + 153), text, fill=INK)
+        left += im.width + MARGIN
+    return result
+
+
 def gravities(photo: bytes) -> Image.Image:
     """``inside`` and ``fill``, which have no gravity; ``cover`` (square, flat) and ``contain`` at every one."""
     gravities = ["", *(f"-{point}" for point in COMPASS), "-f30x40"]
@@ -106,6 +123,7 @@ def orientations(photo: bytes) -> Image.Image:
 def main() -> None:
     photo = PHOTO.read_bytes()
     PICTURES.mkdir(exist_ok=True)
+    sizes(photo).save(PICTURES / "sizes.jpg", quality=85, optimize=True)
     fits(photo).save(PICTURES / "fits.jpg", quality=85, optimize=True)
     gravities(photo).save(PICTURES / "gravity.jpg", quality=75, optimize=True)
     orientations(photo).save(PICTURES / "orientation.jpg", quality=85, optimize=True)
