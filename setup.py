@@ -67,7 +67,7 @@ PYRAMID = ["pyramid>=2.0.2"]  # CVE-2023-40587
 WHEEZY = ["wheezy.web>=3.2"]
 BOTTLE = ["bottle>=0.13"]
 PASTE = ["PasteDeploy>=3.1"]
-DJANGO = ["Django>=5.2"]
+DJANGO = ["Django>=5.2"]  # tested with 5.2 (LTS), 6.0 and 6.1, all that are supported at the end of 2026
 FRAMEWORKS = [*FLASK, *PYRAMID, *WHEEZY, *BOTTLE, *PASTE, *DJANGO]
 
 DOCS = [*CLI, *CATALOGUE, *METRICS, "furo>=2024.8.6", "sphinx>=8.1", "sphinx-click>=6"]
@@ -159,6 +159,9 @@ setup(
         "Environment :: Web Environment",
         "Framework :: Bottle",
         "Framework :: Django",
+        "Framework :: Django :: 5.2",
+        "Framework :: Django :: 6.0",
+        "Framework :: Django :: 6.1",
         "Framework :: FastAPI",
         "Framework :: Flask",
         "Framework :: Paste",
