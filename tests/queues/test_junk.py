@@ -78,11 +78,12 @@ MALFORMED = {
     "as many tries as it likes": with_options(max_retries=10**9),
     "an actor that is called after it": with_options(on_failure=f"{QUEUE}.store"),
 }
-# These reach an actor, or the look for one, and fail once.
+# These are messages, which are given up at once.
 VAIN = {
     "an actor that is not there": of(actor_name="nobody", message_timestamp=int(time.time() * 1000)),
     "no arguments": of(args=[], message_timestamp=int(time.time() * 1000)),
     "named arguments": of(kwargs={"a": 1}, message_timestamp=int(time.time() * 1000)),
+    "a job that was sent more than an hour ago": of(message_timestamp=int(time.time() * 1000) - 3_700_000),
 }
 JUNK = {**UNREADABLE, **MALFORMED, **VAIN}
 
