@@ -147,7 +147,7 @@ def _age(bodies: list[bytes]) -> float:
 def _letter(body: bytes) -> Letter:
     message = read(body)
     if message is None:
-        return Letter("", {}, 0.0, "It is no job of ours.")
+        return Letter("", repr(body[:60]), 0.0, "It is no job of ours.")
     actor = message.actor_name.removeprefix(f"{message.queue_name.removesuffix('.DQ')}.")
     error = str(message.options.get("traceback", "")).strip().rpartition("\n")[2]
     return Letter(actor, message.args[0] if message.args else {}, message.message_timestamp / 1000, error)

@@ -231,6 +231,14 @@ def planted_archive(im: Image.Image) -> bytes:
     return corpus.saved(im, "GIF") + b"PK\x03\x04" + entry + name + corpus.MARKER + b"PK\x05\x06" + bytes(18)
 
 
+def planted_heic(im: Image.Image) -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    words = {"exif": corpus.planted_exif(), "xmp": corpus.XMP, "icc_profile": corpus.planted_icc()}
+    pillow_heif.from_pillow(im).save(file, quality=80, **words)
+    return file.getvalue() + struct.pack(">I4s", 8 + len(corpus.MARKER), b"free") + corpus.MARKER
+
+
 PLANTED: dict[str, Callable[[Image.Image], bytes]] = {
     **corpus.PLANTED,
     "png-palette": lambda im: corpus.planted_png(im.quantize(16)),
@@ -239,10 +247,11 @@ PLANTED: dict[str, Callable[[Image.Image], bytes]] = {
     "jpeg-archive": lambda im: corpus.planted_jpeg(im) + b"PK\x05\x06" + bytes(18),
     "gif-archive": planted_archive,
     "mpo": planted_mpo,
+    "heic": planted_heic,
     "tiff": planted_tiff,
     "bmp": lambda im: corpus.saved(im, "BMP") + corpus.MARKER,
 }
-CONFIGURED = ("jpg", "png", "webp", "avif", "gif", "tiff", "bmp")
+CONFIGURED = ("jpg", "png", "webp", "avif", "gif", "tiff", "bmp", "heic")
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -280,7 +289,9 @@ def test_nothing_but_the_picture_is_in_any_object_or_answer(open_images: Open, n
 
 
 def test_who_reads_slowly_or_leaves_holds_no_render_and_no_descriptor(open_images: Open, tmp_path: Path) -> None:
-    images = open_images(tmp_path, renders=1, render_wait_seconds=5, answer="stream", stages=1, effort="png=0")
+    images = open_images(
+        tmp_path, renders=1, render_wait_seconds=30, request_seconds=60, answer="stream", stages=1, effort="png=0"
+    )
     images.store_origin("noise", corpus.saved(Image.effect_noise((1500, 1500), 90), "PNG"))
     images.store_origin("cat", flat(GREEN))
     with serving(ImageApp(images)) as url:
