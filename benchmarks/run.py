@@ -19,6 +19,7 @@ from benchmarks.rows import (
     folders,
     hot,
     latency,
+    load,
     memory,
     overload,
     quality,
@@ -44,6 +45,7 @@ ROWS = {
     "crowd": crowd.row,
     "overload": overload.row,
     "slow_store": slow_store.row,
+    "load": load.row,
 }
 
 
@@ -80,6 +82,7 @@ def main() -> None:
         "known",
         "crowd",
         "overload",
+        "load",
         "latency",
         "roundtrips",
     ):

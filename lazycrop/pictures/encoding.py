@@ -34,8 +34,8 @@ def encode(pixels: Pixels, format: str, recipe: Recipe, stage: Stage) -> bytes:
             return _save_jpeg(pixels.images[0], quality, recipe.jpeg_subsampling, effort)
         case "png":
             return _save_png(pixels, effort)
-        case "avif":  # in threads of its own it would take more than its share of the machine; tiles are for threads
-            return _saved(pixels.images[0], "AVIF", quality=quality, speed=10 - effort, max_threads=1, autotiling=False)
+        case "avif":
+            return _save_avif(pixels.images[0], quality, effort, stage)
         case "webp":
             return _save_webp(pixels, quality=quality, method=effort)
         case "gif":
@@ -48,6 +48,18 @@ def _save_jpeg(image: Image.Image, quality: int, subsampling: str, effort: int) 
     if effort >= SHRUNK["jpg"] and (small := shrunk_jpeg(_saved(image, "JPEG", **options))):
         return small
     return _saved(image, "JPEG", optimize=effort > 0, progressive=effort > 0, **options)
+
+
+# Below so many pixels on the shorter side AVIF is stored in full colour. At equal SSIMULACRA2 a 320x213 takes 0.75 of
+# the bytes so, but a 420x280 1.05 times as many, and a 640x427 1.04.
+_COLOURFUL = 256
+
+
+def _save_avif(image: Image.Image, quality: int, effort: int, stage: Stage) -> bytes:
+    sampling = "4:4:4" if stage is Stage.LAST and min(image.size) < _COLOURFUL else "4:2:0"
+    # In threads of its own it would take more than its share of the machine; tiles are for threads.
+    options = {"speed": 10 - effort, "subsampling": sampling, "max_threads": 1, "autotiling": False}
+    return _saved(image, "AVIF", quality=quality, **options)
 
 
 def _save_png(pixels: Pixels, effort: int) -> bytes:

@@ -34,6 +34,13 @@ def pixels(mode: str = "RGB", size: tuple[int, int] = (400, 300), lossless: bool
     return Pixels([small_one.convert(mode)], [0], lossless=lossless)
 
 
+def stripes(width: int, height: int) -> Image.Image:
+    """Red and blue, as fine as pixels are."""
+    image = np.full((height, width, 3), (200, 20, 20), np.uint8)
+    image[:, ::2] = (20, 20, 200)
+    return Image.fromarray(image)
+
+
 def opened(data: bytes) -> Image.Image:
     image = Image.open(BytesIO(data))
     image.load()
@@ -176,3 +183,13 @@ def test_what_is_kept_is_made_from_a_larger_copy_but_never_from_far_away() -> No
     assert [edge("320x", stage) for stage in Stage] == [512, 1024]
     assert [edge("640x", stage) for stage in Stage] == [1024, None]
     assert edge("640x", Stage.LAST, at_source=True) == 1024
+
+
+def test_a_small_avif_is_stored_in_full_colour() -> None:
+    def error(width: int, height: int, stage: Stage) -> float:
+        image = stripes(width, height)
+        made = opened(encode(Pixels([image], [0], lossless=False), "avif", Recipe(), stage)).convert("RGB")
+        return float(np.abs(np.asarray(made, float) - np.asarray(image, float)).mean())
+
+    assert error(320, 200, Stage.LAST) < 15 < 30 < error(320, 200, Stage.FIRST)
+    assert error(320, 256, Stage.LAST) > 30
