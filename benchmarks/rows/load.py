@@ -27,16 +27,14 @@ WORK_ELSEWHERE, WORK_HERE = "lazycrop, the worker elsewhere", "lazycrop, and its
 
 @dataclass(frozen=True)
 class Load:
-    """``latencies``: of pictures, in seconds, sorted. ``memory``: bytes at the peak, the sum over all processes."""
+    """``per_second``: pictures that came in time. ``latencies``: of all pictures, in seconds, sorted; who waited when time
+    was over waited to the end. ``memory``: bytes at the peak, the sum over all processes.
+    """
 
-    seconds: float
+    per_second: float
     latencies: list[float]
     memory: int
     statuses: Counter[int]
-
-    @property
-    def per_second(self) -> float:
-        return len(self.latencies) / self.seconds
 
     def at(self, share: float) -> float:
         return self.latencies[int(len(self.latencies) * share)]
@@ -99,8 +97,9 @@ def _load(plan: Plan, sites: list[Site]) -> Load:
     seconds = QUICK_SECONDS if plan.quick else SECONDS
     latencies: list[float] = []
     statuses: Counter[int] = Counter()
-    asyncio.run(_clients(sites, asked, seconds, latencies, statuses))
-    return Load(seconds, sorted(latencies), sum(measure.peak_memory(site.pid) for site in sites), statuses)
+    in_time = asyncio.run(_clients(sites, asked, seconds, latencies, statuses))
+    memory = sum(measure.peak_memory(site.pid) for site in sites)
+    return Load(in_time / seconds, sorted(latencies), memory, statuses)
 
 
 def _asked(plan: Plan) -> Iterator[tuple[str, str, str]]:
@@ -117,10 +116,11 @@ async def _clients(
     seconds: float,
     latencies: list[float],
     statuses: Counter[int],
-) -> None:
+) -> int:
     until = time.perf_counter() + seconds
 
-    async def client(site: Site) -> None:
+    async def client(site: Site) -> int:
+        in_time = 0
         reader, writer = await asyncio.open_connection(HOST, urlsplit(site.url("", "", "")).port)
         while time.perf_counter() < until:
             url = urlsplit(site.url(*next(asked)))
@@ -128,6 +128,8 @@ async def _clients(
             statuses[reply.status] += 1
             if reply.status == 200:
                 latencies.append(reply.seconds)
+                in_time += time.perf_counter() < until
         writer.close()
+        return in_time
 
-    await asyncio.gather(*(client(sites[number % len(sites)]) for number in range(CLIENTS)))
+    return sum(await asyncio.gather(*(client(sites[number % len(sites)]) for number in range(CLIENTS))))

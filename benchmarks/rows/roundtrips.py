@@ -24,6 +24,7 @@ TIMES = 3
 MANY = 1000
 WARMED = [f"{100 + 40 * number}x" for number in range(20)]
 STORE, PURGE = 5, 1.0
+BARE = f"what the server takes of that: delete_objects of {MANY:,} keys, by boto3"
 
 
 def row(plan: Plan) -> Row:
@@ -44,6 +45,7 @@ def row(plan: Plan) -> Row:
             "store_origin of a new image: round trips one after the other", trips["store_origin, a new image"], STORE
         ),
         Check(f"purge of {MANY:,} sizes: seconds", far[f"purge, {MANY:,} sizes"], PURGE),
+        Check(f"the same ÷ boto3's own delete_objects of {MANY:,} keys", far[f"purge, {MANY:,} sizes"] / far[BARE], 2),
     ]
     notes = [
         "SeaweedFS. The round trips are what the latency adds, divided by it: an answer in two pieces counts twice."
@@ -95,6 +97,10 @@ def _times(plan: Plan, s3: S3, proxy: FaultProxy, added: float) -> dict[str, flo
 
         return put
 
+    def bare(one: Any) -> None:
+        objects = [{"Key": f"trips/one/{number + 1}x.jpg"} for number in range(MANY)]
+        one.store._patient_client().delete_objects(Bucket=s3.bucket, Delete={"Objects": objects, "Quiet": True})
+
     def asked(one: Any) -> None:
         store(one)
         one.record("one")
@@ -105,6 +111,7 @@ def _times(plan: Plan, s3: S3, proxy: FaultProxy, added: float) -> dict[str, flo
         "store_origin, a second version": time_of(store, store),
         "purge, 15 objects": time_of(with_sizes(11), lambda one: one.purge("one")),
         f"purge, {MANY:,} sizes": time_of(with_sizes(MANY), lambda one: one.purge("one")),
+        BARE: time_of(with_sizes(MANY), bare),
         "a cold miss": time_of(asked, lambda one: one.answer("/one/300x200.jpg")),
         f"warm of {len(WARMED)} sizes": time_of(store, lambda one: one.warm("one", WARMED), broker="inline"),
     }
