@@ -27,8 +27,8 @@ WORK_ELSEWHERE, WORK_HERE = "lazycrop, the worker elsewhere", "lazycrop, and its
 
 @dataclass(frozen=True)
 class Load:
-    """``per_second``: pictures that came in time. ``latencies``: of all pictures, in seconds, sorted; who waited when time
-    was over waited to the end. ``memory``: bytes at the peak, the sum over all processes.
+    """``per_second``: pictures that came in time. ``latencies``: of all pictures, in seconds, sorted; who waited when
+    time was over waited to the end. ``memory``: bytes at the peak, the sum over all processes.
     """
 
     per_second: float
