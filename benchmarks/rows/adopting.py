@@ -13,7 +13,7 @@ from benchmarks.report import Check, Row, Table, ratio
 from benchmarks.rows.cold import Costs, check_picture
 from benchmarks.sources import JPEG, Plan
 
-ASKED = ("200x100", "400x300", "800x600", "1600x1200")
+ASKED = ("400x300", "1600x1200")
 FIRST, SECOND, STORED = "lazycrop, never seen", "lazycrop, adopted", "lazycrop, stored"
 LIMIT, SECOND_LIMIT, ADOPTION_LIMIT = 0.4, 1.1, 2.5
 
