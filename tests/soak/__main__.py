@@ -47,11 +47,14 @@ def soak(folder: Path, seed: int, seconds: float, broker: str, clients: int) -> 
         with breaking:
             _run([Client(site, breaking, ledger, seen, f"{seed} {number}") for number in range(clients)], seconds)
         _say("they are over; what is there now is gone through")
-        ending = Ending(site, ledger, last)
-        ending.go()
-        report = Report(seed, seconds, broker)
-        is_well = report.fill(site, faults, breaking.windows, seen, ending.found, watching)
-        print("\n".join(report.lines), flush=True)
+        ending, is_whole = Ending(site, ledger, last), False
+        try:
+            ending.go()
+            is_whole = True
+        finally:  # Whoever interrupts it sees what is known.
+            report = Report(seed, seconds, broker)
+            is_well = report.fill(site, faults, breaking.windows, seen, ending.found, watching) and is_whole
+            print("\n".join(report.lines), flush=True)
     return is_well
 
 
