@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export MUTANTS_MINUTES
 
 .DEFAULT_GOAL := help
-.PHONY: demo test soak coverage test-floors audit quick lint mutants bench docs links generated drawing help clean
+.PHONY: demo test soak coverage test-floors audit fuzz quick lint mutants bench docs links generated drawing help clean
 .SECONDEXPANSION:
 .PRECIOUS: %.stamp %/bin/python
 
@@ -41,6 +41,9 @@ audit: .venv/test.stamp ## ask the database of vulnerabilities about what is ins
 	$(BIN)/python -m pip_audit --skip-editable
 	$(BIN)/python tests/floors.py > .venv/floors.txt
 	$(BIN)/python -m pip_audit --no-deps --disable-pip --requirement .venv/floors.txt
+
+fuzz: .venv/fuzz.stamp ## look for inputs that break a parser (FUZZ_TARGET=sizes,png FUZZ_SECONDS=60), and keep what reaches more
+	$(BIN)/python tests/fuzz/run.py
 
 quick: .venv/test.stamp ## run what needs no server, no browser and no patience: under a minute
 	$(PYTEST) --quick
@@ -77,7 +80,7 @@ help: ## list the targets
 
 clean: ## remove the environments and all that was built or cached
 	rm -rf .venv .venv-floors .venv-lint .bench .mutants build dist docs/_build *.egg-info
-	rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .coverage .coverage.* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find lazycrop adapters tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A stamp for each extra that is in an environment, renewed when setup.py changes or an adapter is added.

@@ -128,6 +128,7 @@ TEST = [
     "wheezy.template>=3.2",
     "WTForms>=3.1",
 ]
+FUZZ = ["atheris>=3"]  # for x86_64 Linux; elsewhere it is built, by a clang with libFuzzer
 # mypy reads the types of all that is imported.
 LINT = [
     *[*REDIS, *RABBITMQ, *CLI, *FAST, *HEIC, *SMALL, *CATALOGUE, *METRICS, *OTEL, *FRAMEWORKS],
@@ -208,6 +209,7 @@ setup(
         "docs": DOCS,
         "test": TEST,
         "lint": LINT,
+        "fuzz": [*TEST, *FUZZ],
         "dev": [*TEST, *LINT],
     },
     entry_points={

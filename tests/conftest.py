@@ -55,7 +55,7 @@ SERVERS = {"s3", "memcached", "second_memcached", "valkey", "rabbitmq", "postgre
 # Files of which each test starts processes, fills the memory, or goes through hundreds of pictures.
 SLOW = (
     *("test_life.py", "test_cli.py", "test_playground.py", "test_corpus.py", "test_pages.py", "test_behaviour.py"),
-    *("test_typing.py", "test_examples.py", "test_bombs.py", "test_packaging.py", "test_quality.py"),
+    *("test_typing.py", "test_examples.py", "test_bombs.py", "test_packaging.py", "test_quality.py", "test_model.py"),
     *("test_adapters.py", "test_servers.py", "test_interleavings.py", "test_fences.py", "test_bulk.py"),
     *("test_following.py", "test_many_files.py", "test_upkeep.py", "test_mutants.py", "test_faults.py"),
     # Servers of their own that are slow, broken or gone, and clocks that have to pass.

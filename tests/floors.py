@@ -9,7 +9,7 @@ from importlib.metadata import requires
 
 from packaging.requirements import Requirement
 
-TOOLS = {"test", "bench", "lint", "dev"}
+TOOLS = {"test", "fuzz", "bench", "lint", "dev"}
 
 
 def floors() -> dict[str, str]:
