@@ -33,7 +33,7 @@ class Signer:
         if asked.signature is None:
             return False
         expires = asked.expires or ""
-        given = asked.signature.encode()
+        given = asked.signature.encode(errors="replace")  # Text that somebody made may be none in any encoding.
         right = [hmac.compare_digest(_signature(key, asked.derivative, expires).encode(), given) for key in self._keys]
         if not any(right):
             raise Forbidden("The signature of this URL is wrong; take the URL as the application gives it.")
@@ -43,5 +43,5 @@ class Signer:
 
 
 def _signature(key: bytes, derivative: Derivative, expires: str) -> str:
-    digest = hmac.digest(key, f"{derivative.key}\n{expires}".encode(), hashlib.sha256)
+    digest = hmac.digest(key, f"{derivative.key}\n{expires}".encode(errors="replace"), hashlib.sha256)
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
