@@ -14,7 +14,7 @@ import random
 
 import pytest
 from checks import check, check_mixed
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -102,20 +102,41 @@ class Images(RuleBasedStateMachine):
         self.do(process, verb)
         self.schedule.step += 1
 
-    @rule(first=st.sampled_from(VERBS), second=st.lists(st.sampled_from(VERBS), min_size=1, max_size=2), at=AT, back=AT)
-    def at_once(self, first: str, second: list[str], at: int, back: int) -> None:
+    @rule(
+        first=st.sampled_from(VERBS),
+        second=st.lists(st.sampled_from(VERBS), min_size=1, max_size=2),
+        at=AT,
+        back=AT,
+        fails=st.integers(1, 6),
+        is_lost=st.booleans(),
+    )
+    def at_once(self, first: str, second: list[str], at: int, back: int, fails: int, is_lost: bool) -> None:
         """The first is held up after so many calls, and the second after so many of its own; who is late, for longer
-        than others wait.
+        than others wait. What fails, fails the first one once it goes on.
         """
         before = greenlet(lambda: self.do(0, first))
         after = greenlet(lambda: [self.do(1, verb) for verb in second])
         is_late = self.schedule.trouble == "late"
         self.go_on(before, at, until_asleep=False)
         self.go_on(after, 10**6 if is_late else back, until_asleep=not is_late)
+        self.fault = self.trouble(before, fails, is_lost)
         while not (before.dead and after.dead):
             self.go_on(before, 10**6, until_asleep=not after.dead)
             self.go_on(after, 10**6, until_asleep=not before.dead)
             self.clock.now += 1
+        self.fault = no_fault
+
+    def trouble(self, caller: greenlet, at: int, is_lost: bool) -> Trouble:
+        """One of the caller's calls is its last; or one of its puts fails, perhaps only in the caller's eyes."""
+        calls = itertools.count(at - 1, -1)
+        is_killed = self.schedule.trouble == "kill"
+
+        def fault(name: str, key: str) -> str:
+            counts = getcurrent() is caller and (is_killed or name == "put")
+            return how if counts and next(calls) == 0 else ""
+
+        how = "killed" if is_killed else "lost" if is_lost else "failed"
+        return fault if self.schedule.trouble in ("put", "kill") else no_fault
 
     def go_on(self, process: greenlet, calls: int, until_asleep: bool) -> None:
         for _ in range(calls):
@@ -131,16 +152,7 @@ class Images(RuleBasedStateMachine):
     @precondition(lambda self: self.schedule.trouble in ("put", "kill"))
     @rule(process=PROCESSES, verb=st.sampled_from(VERBS), at=AT, is_lost=st.booleans())
     def interrupted(self, process: int, verb: str, at: int, is_lost: bool) -> None:
-        """At one of its calls, or of its puts; the answer to one of these may be lost."""
-        calls = itertools.count(at - 1, -1)
-        how = "killed" if self.schedule.trouble == "kill" else "lost" if is_lost else "failed"
-
-        def fault(name: str, key: str) -> str:
-            if how == "killed" or name == "put":
-                return how if next(calls) == 0 else ""
-            return ""
-
-        self.fault = fault
+        self.fault = self.trouble(getcurrent(), at, is_lost)
         self.one_after_the_other(process, verb)
         self.fault = no_fault
 
