@@ -22,13 +22,13 @@ GROUPS = [path.stem for path in sorted(HERE.glob("fuzz_*.py"))]
 LONGEST = 2000  # Bytes of an input that is kept; headers are short.
 
 
-def fuzz(target: str, arguments: list[str]) -> None:
+def fuzz(name: str, target: str, arguments: list[str]) -> None:
     """In a process of its own, which libFuzzer ends."""
     import atheris
 
     atheris.enabled_hooks.add("str")  # It sees what a text is compared with. ("RegEx" fails at patterns of bytes.)
     with redirect_stderr(io.StringIO()), atheris.instrument_imports(include=["lazycrop"]):
-        group = next(group for group in map(import_module, GROUPS) if target in group.TARGETS)
+        group = import_module(name)
     run = group.TARGETS[target]
 
     def once(data: bytes) -> None:
@@ -36,24 +36,24 @@ def fuzz(target: str, arguments: list[str]) -> None:
             run(data)
 
     # To merge it starts itself again, by what it takes for its own name.
-    atheris.Setup([f"{sys.executable} {__file__} {target}", *arguments], once)
+    atheris.Setup([f"{sys.executable} {__file__} {name} {target}", *arguments], once)
     atheris.Fuzz()
 
 
-def call(target: str, *arguments: object) -> int:
+def call(name: str, target: str, *arguments: object) -> int:
     limits = [f"-max_len={LONGEST}", "-timeout=30", "-rss_limit_mb=1500"]
-    command = [sys.executable, __file__, target, f"-dict={HERE}/tokens.dict", *limits]
+    command = [sys.executable, __file__, name, target, f"-dict={HERE}/tokens.dict", *limits]
     return subprocess.run([*command, *map(str, arguments)], check=False).returncode
 
 
-def look(target: str, seconds: str) -> int:
+def look(name: str, target: str, seconds: str) -> int:
     """Fuzz for so long, and keep the smallest corpus that reaches as much."""
     new, kept, smallest = FOUND / target, CORPUS / target, FOUND / f"{target}.smallest"
     for folder in (new, kept, smallest):
         folder.mkdir(parents=True, exist_ok=True)
     prefix = f"-artifact_prefix={FOUND}/{target}-"
-    code = call(target, f"-max_total_time={seconds}", "-print_final_stats=1", prefix, new, kept)
-    if code == 0 and call(target, "-merge=1", smallest, kept, new) == 0:
+    code = call(name, target, f"-max_total_time={seconds}", "-print_final_stats=1", prefix, new, kept)
+    if code == 0 and call(name, target, "-merge=1", smallest, kept, new) == 0:
         shutil.rmtree(kept)
         shutil.copytree(smallest, kept)
     shutil.rmtree(smallest)
@@ -62,16 +62,16 @@ def look(target: str, seconds: str) -> int:
 
 def main() -> int:
     sys.path.insert(0, str(HERE))
-    targets = [name for group in GROUPS for name in import_module(group).TARGETS]
-    wanted = os.environ.get("FUZZ_TARGET", "").split(",") if os.environ.get("FUZZ_TARGET") else targets
-    if unknown := [name for name in wanted if name not in targets]:
+    targets = {target: name for name in GROUPS for target in import_module(name).TARGETS}
+    wanted = os.environ.get("FUZZ_TARGET", ",".join(targets)).split(",")
+    if unknown := [target for target in wanted if target not in targets]:
         print(f"There is no target {unknown[0]!r}; there are {', '.join(targets)}.")
         return 2
-    return max(look(target, os.environ.get("FUZZ_SECONDS", "60")) for target in wanted)
+    return max(look(targets[target], target, os.environ.get("FUZZ_SECONDS", "60")) for target in wanted)
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        fuzz(sys.argv[1], sys.argv[2:])
+        fuzz(*sys.argv[1:3], sys.argv[3:])
     else:
         sys.exit(main())
