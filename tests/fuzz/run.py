@@ -53,7 +53,7 @@ def look(name: str, target: str, seconds: str) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     prefix = f"-artifact_prefix={FOUND}/{target}-"
     code = call(name, target, f"-max_total_time={seconds}", "-print_final_stats=1", prefix, new, kept)
-    if code == 0 and call(name, target, "-merge=1", smallest, kept, new) == 0:
+    if code == 0 and call(name, target, "-merge=1", smallest, kept, new) == 0 and any(smallest.iterdir()):
         shutil.rmtree(kept)
         shutil.copytree(smallest, kept)
     shutil.rmtree(smallest)
