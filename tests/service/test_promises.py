@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +19,7 @@ from lazycrop import Answer, LazyCrop, Size, UnknownImage
 from lazycrop.caches.process import ProcessCache
 from lazycrop.concurrency.deadlines import left
 from lazycrop.concurrency.singleflight import SingleFlight
+from lazycrop.errors import StoreUnavailable
 from lazycrop.http import answers
 from lazycrop.http.requests import Request
 from lazycrop.library import making
@@ -345,6 +347,45 @@ def test_a_redirect_has_the_status_of_the_setting(make: Make, status: int) -> No
     images.store_origin("cat", png(RED))
     images.warm("cat", ["90x60"], ["png"])
     assert [ask(images).status for _ in range(2)] == [status] * 2
+
+
+def test_a_file_that_comes_in_parts_is_whole(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, read = FolderStore(tmp_path), os.read
+    store.put("cat/90x60.png", b"0123456789", "image/png")
+    monkeypatch.setattr(os, "read", lambda descriptor, length: read(descriptor, min(length, 3)))
+    assert store.get("cat/90x60.png", 100) == b"0123456789"
+
+
+def test_no_call_of_a_folder_leaves_a_descriptor_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, opened = FolderStore(tmp_path), set[int]()
+    real_open, real_close = os.open, os.close
+
+    def counted_open(*arguments: Any, **options: Any) -> int:
+        opened.add(descriptor := real_open(*arguments, **options))
+        return descriptor
+
+    def counted_close(descriptor: int) -> None:
+        opened.discard(descriptor)
+        real_close(descriptor)
+
+    monkeypatch.setattr(os, "open", counted_open)
+    monkeypatch.setattr(os, "close", counted_close)
+    for new in (False, True):
+        store.put(f"cat/{new}.png", b"a picture", "image/png", new=new)
+        store.copy(f"cat/{new}.png", f"dog/{new}.png", "image/png")
+        assert store.get(f"dog/{new}.png", 100) == b"a picture"
+        with pytest.raises(StoreUnavailable):
+            store.get(f"dog/{new}.png", 3)
+        store.delete(f"cat/{new}.png")
+    assert opened == set()
+
+
+def test_mezzanines_that_are_there_are_not_made_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = make()
+    record = images.store_origin("cat", png(RED, 900, 600))
+    monkeypatch.setattr(Bench, "run", lambda *_: pytest.fail("it is made again"))
+    images.jobs.actors["mezzanines"](ASKED.to_message() | {"version": 1})
+    assert images.record("cat").mezzanines == record.mezzanines != ()
 
 
 # ---- bounds ----

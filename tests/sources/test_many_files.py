@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from doubles import RED, Dictionary, flat, open_adopting
@@ -91,7 +93,8 @@ def test_files_of_all_names_are_answered_by_their_names_and_left_as_they_are(tmp
     assert sum(len(list(folder.iterdir())) for folder in folders) == len(before) + len(folders) - 1
 
 
-def test_names_that_nobody_has_take_no_memory_and_one_look_each() -> None:
+def test_names_that_nobody_has_take_no_memory_and_one_look_each(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "lazycrop.service")  # What is logged is kept by pytest.
     source = Dictionary(cat__jpg=flat(RED))
     images = open_adopting(source, cache=ProcessCache(100_000), record_seconds=60)
     assert images.answer("/cat.jpg/90x60.jpg").status == 200
