@@ -35,26 +35,27 @@ class Fault:
     """Something that may go wrong for a while. ``log``: where both lines go, as warnings; all others are for debugging.
 
     ``part``: of what, in one word, for who counts; the module's when not given. ``event``: the name of its lines.
-    One that has begun too often of late is told of when it lasts.
+    One that has begun too often of late, ``most`` times a minute, is told of when it lasts.
     """
 
-    def __init__(self, log: logging.Logger, part: str = "", event: str = "fault") -> None:
+    def __init__(self, log: logging.Logger, part: str = "", event: str = "fault", *, most: int = _MOST) -> None:
         self._log = log
         self._part = part or log.name.rpartition(".")[2]
         self._event = event
+        self._most = most
         renew(self)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
         self._is_on = self._is_told = False
-        self._begun: deque[float] = deque(maxlen=_MOST)
+        self._begun: deque[float] = deque(maxlen=self._most)
 
     def tell(self, text: str, *arguments: object, trace: bool = False) -> None:
         """It shows. ``trace``: with the traceback of the error at hand."""
         now = time.monotonic()
         with self._lock:
             was_on, self._is_on = self._is_on, True
-            is_often = len(self._begun) == _MOST and now - self._begun[0] < _MINUTE
+            is_often = len(self._begun) == self._most and now - self._begun[0] < _MINUTE
             is_new = not self._is_told and not is_often
             if is_new:
                 self._is_told = True

@@ -60,7 +60,8 @@ class Guard:
         self._is_ill = is_ill
         self._is_fault = is_fault
         self._part = name.removeprefix("the ").split()[0]
-        self._fault, self._slowness = Fault(log, self._part), Fault(log, self._part, "slow")
+        # Around a fault, and while it is busy itself, it is slow and quick in turn.
+        self._fault, self._slowness = Fault(log, self._part), Fault(log, self._part, "slow", most=1)
         self._pool = Pool(f"lazycrop-{self._part}", threads) if threads else None
         renew(self)
 

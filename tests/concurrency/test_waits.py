@@ -134,6 +134,10 @@ def test_when_it_is_quick_again_nobody_is_refused_and_the_log_has_a_line_for_eac
     slow, quick = [record.message for record in caplog.records]
     assert "the thing is slow" in slow
     assert quick == "the thing is quick again"
+    gate.clear()
+    again = Requests(room, lambda: one.call(lambda: gate.wait(60)), 8)
+    eventually(lambda: again.refused == 7, what="it is slow again")
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 2, "within a minute"
 
 
 def test_a_body_that_is_being_read_keeps_its_place_and_is_never_refused(gate: threading.Event) -> None:
