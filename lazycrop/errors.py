@@ -151,6 +151,9 @@ class StoreUnavailable(Unavailable):
     code = "store-unavailable"
 
 
+BEING_WRITTEN = "The image is being written at its source; try again in a few seconds."
+
+
 class SourceUnavailable(Unavailable):
     """A source of images refused, failed or took too long."""
 

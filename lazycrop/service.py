@@ -17,6 +17,7 @@ from lazycrop.concurrency.deadlines import deadline
 from lazycrop.concurrency.timing import measure
 from lazycrop.concurrency.waits import Room
 from lazycrop.errors import (
+    BEING_WRITTEN,
     Forbidden,
     LazyCropError,
     MethodNotAllowed,
@@ -272,7 +273,7 @@ class Service:
                     raise
                 tag = changed.record.tag
                 self._records.supersede(changed.record)
-        raise SourceUnavailable("The image is being written at its source; try again in a few seconds.")
+        raise SourceUnavailable(BEING_WRITTEN)
 
     def _instead(self, request: Request) -> Answer | None:
         """The fallback image in the size that is asked for, of which policy has said that it may be."""

@@ -7,11 +7,12 @@ state of the file it was made from.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from lazycrop.errors import ImageError
+from lazycrop.errors import BEING_WRITTEN, ImageError, OriginChanged, SourceUnavailable
 from lazycrop.library.common import Common
 from lazycrop.library.provenance import Provenance
 from lazycrop.library.versions import RENDER_WAIT, Versions
@@ -21,6 +22,8 @@ from lazycrop.model.sizes import DEFAULT_BOUND, read_bound
 from lazycrop.pictures.ingest import Prepared, prepare, prepare_without_origin
 from lazycrop.settings import Config
 from lazycrop.sources.contract import Seen
+
+_LOOKS = 3  # at a file that others adopt at the same time
 
 
 class Adopting:
@@ -39,23 +42,30 @@ class Adopting:
         :class:`~lazycrop.errors.StoreUnavailable`.
         """
         with self._versions.changing(image_id):
-            current = self._records.read_now(image_id)
-            if current is not None and not current.is_adopted:
-                return current
-            place = self._origins.place(image_id)
-            looked = place.look() if place else None
-            if place is None or looked is None:
-                return None
-            if current is not None and looked.validator == current.validator:
-                return current
-            seen = place.read(self._config.download.download_bytes)
-            if seen is None:
-                return None
-            digest = sha256(seen.data).hexdigest()
-            if current is not None and digest == current.made_from:
-                return self._versions.touch(current, seen.validator)
-            provenance = Provenance(place.described, digest, len(seen.data), seen.validator, self._origins.private)
-            return self._versions.adopt(image_id, self._prepared(seen), provenance)
+            for _ in range(_LOOKS):
+                with suppress(OriginChanged):
+                    return self._adopted(image_id)
+        raise SourceUnavailable(BEING_WRITTEN)
+
+    def _adopted(self, image_id: str) -> Record | None:
+        """Raises OriginChanged where another process has adopted the file meanwhile: which one is newer?"""
+        current = self._records.read_now(image_id)
+        if current is not None and not current.is_adopted:
+            return current
+        place = self._origins.place(image_id)
+        looked = place.look() if place else None
+        if place is None or looked is None:
+            return None
+        if current is not None and looked.validator == current.validator:
+            return current
+        seen = place.read(self._config.download.download_bytes)
+        if seen is None:
+            return None
+        digest = sha256(seen.data).hexdigest()
+        if current is not None and digest == current.made_from:
+            return self._versions.touch(current, seen.validator)
+        provenance = Provenance(place.described, digest, len(seen.data), seen.validator, self._origins.private)
+        return self._versions.adopt(image_id, self._prepared(seen), provenance, current)
 
     def look_again(self, message: Any) -> None:
         """Have the image that a message names be what its file is now: what is gone, or no image any more, goes."""

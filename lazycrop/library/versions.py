@@ -62,7 +62,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 
-from lazycrop.errors import BadRequest, StoreUnavailable, UnknownImage
+from lazycrop.errors import BadRequest, OriginChanged, StoreUnavailable, UnknownImage
 from lazycrop.events import Replaced, Stored
 from lazycrop.library.claims import Claim, Claims, Left
 from lazycrop.library.common import Common
@@ -184,10 +184,12 @@ class Versions:
             return self.change(image_id, change, to)
         return self._told(record)
 
-    def adopt(self, image_id: str, prepared: Prepared, provenance: Provenance) -> Record:
+    def adopt(self, image_id: str, prepared: Prepared, provenance: Provenance, before: Record | None) -> Record:
         """Store what was prepared of a source's file, unless the image is of that file by now; within ``changing``.
 
-        What was stored stays what it is. Whether it is private is as it was.
+        What was stored stays what it is. Whether it is private is as it was. ``before``: what it was before the file
+        was read. Raises :class:`~lazycrop.errors.OriginChanged` where it is of another file by now: who was slow may
+        have read what is older.
         """
         with self._claims.next(image_id) as claim:
             left = self._claims.wait(claim)
@@ -196,6 +198,8 @@ class Versions:
                 same = what_is.validator == provenance.validator or what_is.made_from == provenance.sha256
                 if same or not what_is.is_adopted:  # The same file with another validator is found by the next look.
                     return self._records.with_url(what_is)
+                if before is None or what_is.tag != before.tag:
+                    raise OriginChanged(what_is)
                 provenance = replace(provenance, private=what_is.private)
             elif what_is is not None and what_is.private:
                 provenance = replace(provenance, private=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from lazycrop.errors import ImageTooLarge, SourceUnavailable
+from lazycrop.errors import BEING_WRITTEN, ImageTooLarge, SourceUnavailable
 from lazycrop.model.keys import composed
 from lazycrop.sources.contract import Seen
 from lazycrop.sources.names import is_name, segments
@@ -83,7 +83,7 @@ class FolderSource:
                 data = take(file, before.st_size)
                 if _validator(os.fstat(file)) == _validator(before):
                     return Seen(_validator(before), data, before.st_size)
-        raise SourceUnavailable("The image is being written at its source; try again in a few seconds.")
+        raise SourceUnavailable(BEING_WRITTEN)
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[int | None]:

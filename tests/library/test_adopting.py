@@ -6,6 +6,7 @@ import hashlib
 import io
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -384,3 +385,33 @@ def test_what_is_larger_than_an_origin_may_be_has_one_size_before_and_after() ->
     seen, adopted = images.record("cat.jpg"), images.adopt("cat.jpg")
     assert (seen.width, seen.height) == (adopted.width, adopted.height) == (4000, 2667)
     assert images.answer("/cat.jpg/5000x.jpg").status == 404
+
+
+class Overtaken(Dictionary):
+    """While somebody reads a file of it, the file becomes another one, which somebody else adopts."""
+
+    def __init__(self, **files: bytes) -> None:
+        super().__init__(**files)
+        self.later: list[bytes] = []
+        self.adopt: Callable[[], object] = lambda: None
+
+    def read(self, name: str, limit: int) -> Seen | None:
+        seen = super().read(name, limit)
+        if self.later:
+            self.files[name] = self.later.pop()
+            self.adopt()
+        return seen
+
+
+def test_who_was_slow_with_a_file_puts_nothing_over_what_is_newer() -> None:
+    store, source = MemoryStore(), Overtaken(cat__jpg=flat(RED))
+    one, other = open_adopting(source, store=store), open_adopting(source, store=store)
+    source.adopt = lambda: other.adopt("cat.jpg")
+    source.later = [flat(GREEN)]
+    assert one.adopt("cat.jpg").version == 1
+    assert colour(one.answer("/cat.jpg/90x60.jpg")) == GREEN
+    source.files["cat.jpg"] = flat(BLUE)
+    source.later = [flat(RED)]
+    look_again(one, "cat.jpg")
+    assert one.record("cat.jpg").version == 2, "that of the other"
+    assert colour(open_adopting(source, store=store).answer("/cat.jpg/91x60.jpg")) == RED
