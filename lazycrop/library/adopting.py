@@ -23,7 +23,7 @@ from lazycrop.pictures.ingest import Prepared, prepare, prepare_without_origin
 from lazycrop.settings import Config
 from lazycrop.sources.contract import Seen
 
-_LOOKS = 3  # at a file that others adopt at the same time
+_LOOKS = 3  # at a file, where others change its image at the same time
 
 
 class Adopting:
@@ -48,7 +48,7 @@ class Adopting:
         raise SourceUnavailable(BEING_WRITTEN)
 
     def _adopted(self, image_id: str) -> Record | None:
-        """Raises OriginChanged where another process has adopted the file meanwhile: which one is newer?"""
+        """Raises OriginChanged where the image has become another one meanwhile: then all is asked again."""
         current = self._records.read_now(image_id)
         if current is not None and not current.is_adopted:
             return current

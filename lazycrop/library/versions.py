@@ -185,19 +185,16 @@ class Versions:
         return self._told(record)
 
     def adopt(self, image_id: str, prepared: Prepared, provenance: Provenance, before: Record | None) -> Record:
-        """Store what was prepared of a source's file, unless the image is of that file by now; within ``changing``.
+        """Store what was prepared of a source's file, as the next version; within ``changing``.
 
-        What was stored stays what it is. Whether it is private is as it was. ``before``: what it was before the file
-        was read. Raises :class:`~lazycrop.errors.OriginChanged` where it is of another file by now: who was slow may
-        have read what is older.
+        Whether it is private is as it was. ``before``: what the image was before the file was read. Raises
+        :class:`~lazycrop.errors.OriginChanged` where it is another one by now: it may have been stored, or be of this
+        file already, or of a newer one.
         """
         with self._claims.next(image_id) as claim:
             left = self._claims.wait(claim)
             what_is = self._records.what_is(image_id)
             if isinstance(what_is, Record):
-                same = what_is.validator == provenance.validator or what_is.made_from == provenance.sha256
-                if same or not what_is.is_adopted:  # The same file with another validator is found by the next look.
-                    return self._records.with_url(what_is)
                 if before is None or what_is.tag != before.tag:
                     raise OriginChanged(what_is)
                 provenance = replace(provenance, private=what_is.private)

@@ -266,20 +266,20 @@ FENCES = {
     ),
     "a file is adopted once": (
         "versions",
-        "if same or not what_is.is_adopted:",
-        "if not what_is.is_adopted:",
+        "if before is None or what_is.tag != before.tag:",
+        "if False:",
         Scene("", "adopt, adopt", trouble="none"),
     ),
     "a file that is touched is adopted once": (
         "versions",
-        " or what_is.made_from == provenance.sha256",
-        "",
+        "if before is None or what_is.tag != before.tag:",
+        "if False:",
         Scene("", "adopt, *touch adopt", "look file", "none"),
     ),
     "what was stored is not adopted": (
         "versions",
-        "if same or not what_is.is_adopted:",
-        "if same:",
+        "if before is None or what_is.tag != before.tag:",
+        "if before and what_is.tag != before.tag:",
         Scene("", "store, *adopt", "put claim", "none"),
     ),
     "what is adopted anew stays private": (
