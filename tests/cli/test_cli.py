@@ -337,7 +337,7 @@ def test_help_is_printed_where_there_is_no_utf_8(tmp_path: Path) -> None:
 def test_check_works_where_there_is_no_utf_8(tmp_path: Path, encoding: str) -> None:
     done = lazycrop(tmp_path, "check", encoding=encoding)
     assert done.returncode == 0
-    assert [line[:3] for line in done.stdout.splitlines()] == ["ok "] * 6 + ["! N"]
+    assert [line[:3] for line in done.stdout.splitlines()] == ["ok "] * 7 + ["! N"]
 
 
 def test_check_looks_into_each_source(tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ def test_check_ticks_what_works(
     output = succeeds(tmp_path, "check", env=settings_of(s3_base, s3, memcached, rabbitmq.url))
     lines = output.splitlines()
     [latency] = [line for line in lines if not line.startswith("✓ ")]
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert re.fullmatch(r"  A round trip to the store takes \d+\.\d ms, the median of \d+\.", latency)
     assert f"✓ anybody can read {s3_base.public_url}lazycrop-check-" in output
     assert objects_below(s3, s3_base) == []
