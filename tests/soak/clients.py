@@ -149,8 +149,9 @@ class Client:
         number = self._ledger.number(image_id)
         change = self._ledger.begin(image_id, number, time.monotonic())
         path = self._site.sources / image_id.removeprefix("files/")
-        path.with_suffix(".new").write_bytes(pictures.make(number))
-        path.with_suffix(".new").replace(path)
+        new = path.with_suffix(f".{number}")  # Two clients may change one file at once.
+        new.write_bytes(pictures.make(number))
+        new.replace(path)
         self._ledger.end(change, time.monotonic(), said=True)
 
     def fill(self) -> None:
