@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from botocore.exceptions import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
 from client import get
@@ -136,7 +137,11 @@ class Ending:
                 left["claim" if key else f"unknown: {name}"] += 1
             elif key.kind != "record" and not name.endswith(".source"):
                 checked[key.kind] += 1
-                data = bucket.get_object(Bucket=self._site.store.bucket, Key=f"soak/{name}")["Body"].read()
+                try:
+                    data = bucket.get_object(Bucket=self._site.store.bucket, Key=f"soak/{name}")["Body"].read()
+                except ClientError as error:  # SeaweedFS lists it, and has lost it when it was killed.
+                    left[f"unreadable: {error.response['Error']['Code']}"] += 1
+                    continue
                 if (number := self._number_of(name, key, data)) is not None:
                     numbers.setdefault((key.image_id, key.version), set()).add(number)
         bucket.close()

@@ -29,6 +29,8 @@ KINDS: dict[str, dict[str, tuple[float, float]]] = {
     "web 2": {"reset": (0, 0), "drip": (0.001, 0.2), "kill": (0, 0)},
 }
 _LASTS = (0.5, 6.0)
+# SeaweedFS may take longer to get over these than a short soak lasts, which is to tell of lazycrop.
+_HARD, _LONG = ("kill", "full disk"), 120.0
 _PAUSE = {"worker": 25.0, "web 1": 25.0, "web 2": 20.0}  # seconds between two of a part, in the mean; else 10
 # Of these the memory is looked at: from the middle on they live.
 _MORTAL = ("worker", "web 2")
@@ -59,6 +61,8 @@ def plan(seed: int, seconds: float) -> list[Fault]:
     """All faults of so many seconds, the same for the same seed. Each part has its own; some are at the same time."""
     found = []
     for part, kinds in KINDS.items():
+        if part == "store" and seconds < _LONG:
+            kinds = {kind: amounts for kind, amounts in kinds.items() if kind not in _HARD}
         random_ = random.Random(f"{seed} {part}")
         deck: list[str] = []
         at = random_.uniform(1, 6)
