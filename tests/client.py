@@ -1,4 +1,4 @@
-"""A client of HTTP servers that follows no redirect, and looks at the pictures that come."""
+"""A client of HTTP servers, or of a LazyCrop in this process, that follows no redirect, and looks at what comes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import io
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image, ImageChops, ImageStat
+
+from lazycrop import LazyCrop
+from lazycrop.http.answers import Answer
+from lazycrop.http.requests import Request
 
 
 class Unredirected(urllib.request.HTTPRedirectHandler):
@@ -27,6 +32,16 @@ class Reply:
     @property
     def detail(self) -> str:
         return self.headers.get("cache-status", "").removeprefix("lazycrop; ")
+
+
+def ask(images: LazyCrop, url: str, **request: Any) -> Answer:
+    """The answer to a URL, with or without its prefix, and with its whole body."""
+    path, _, query = url.removeprefix("/img").partition("?")
+    answer = images.answer(Request(path, query, **request))
+    if not isinstance(answer.body, bytes):
+        with answer.body as file:
+            answer.body = file.read()
+    return answer
 
 
 def get(url: str, **headers: str) -> Reply:

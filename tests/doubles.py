@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from PIL import Image
 
 from lazycrop import LazyCrop
 from lazycrop.sources.contract import Seen
+from lazycrop.stores.contract import Store
 from lazycrop.stores.memory import MemoryStore
 
 RED, GREEN, BLUE = (200, 10, 10), (10, 200, 10), (10, 10, 200)
@@ -86,6 +88,19 @@ class Dictionary:
         if data is None:
             return None
         return Seen(f"{hashlib.sha256(data).hexdigest()} {self.touches}", data[:first], len(data))
+
+
+@contextmanager
+def opening(make_store: Callable[[], Store], **usual: Any) -> Iterator[Callable[..., LazyCrop]]:
+    """What makes a LazyCrop by ``usual`` and other settings, as often as it is called; all are closed in the end."""
+    with ExitStack() as stack:
+
+        def make(store: Any = None, **settings: Any) -> LazyCrop:
+            images = LazyCrop(store=make_store() if store is None else store, **{**usual, **settings})
+            stack.callback(images.close)
+            return images
+
+        yield make
 
 
 def open_adopting(source: Dictionary, **settings: Any) -> LazyCrop:

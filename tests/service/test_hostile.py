@@ -7,7 +7,6 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,12 +15,11 @@ import pytest
 from PIL import Image
 
 import corpus
-from client import get
-from doubles import GREEN, RED, Dictionary, Taking, flat
+from client import ask, get
+from doubles import GREEN, RED, Dictionary, Taking, flat, opening
 from frameworks import serving
 from lazycrop import LazyCrop
 from lazycrop.http.answers import Answer
-from lazycrop.http.requests import Request
 from lazycrop.model.derivatives import CONTENT_TYPES, IMMUTABLE
 from lazycrop.pictures.settings import Stage
 from lazycrop.stores import MemoryStore
@@ -52,24 +50,8 @@ class Recording(MemoryStore):
 
 @pytest.fixture
 def open_images() -> Iterator[Open]:
-    with ExitStack() as stack:
-
-        def make(store: Any = None, **settings: Any) -> LazyCrop:
-            usual = {"sizes": "any", "broker": "inline", "mezzanine_edges": "none"}
-            images = LazyCrop(store=Recording(CDN) if store is None else store, **{**usual, **settings})
-            stack.callback(images.close)
-            return images
-
+    with opening(lambda: Recording(CDN), sizes="any", broker="inline", mezzanine_edges="none") as make:
         yield make
-
-
-def ask(images: LazyCrop, url: str, **request: Any) -> Answer:
-    path, _, query = url.removeprefix("/img").partition("?")
-    answer = images.answer(Request(path, query, **request))
-    if not isinstance(answer.body, bytes):
-        with answer.body as file:
-            answer.body = file.read()
-    return answer
 
 
 # ---- headers ----

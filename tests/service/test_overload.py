@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from doubles import GREEN, RED, flat
+from client import ask
+from doubles import GREEN, RED, flat, opening
 from lazycrop import LazyCrop
 from lazycrop.concurrency import waits
-from lazycrop.http.answers import Answer
-from lazycrop.http.requests import Request
 from lazycrop.pictures.settings import Stage
 from lazycrop.stores import MemoryStore
 from servers import eventually
@@ -29,24 +28,8 @@ Open = Callable[..., LazyCrop]
 
 @pytest.fixture
 def open_images() -> Iterator[Open]:
-    with ExitStack() as stack:
-
-        def make(store: Any = None, **settings: Any) -> LazyCrop:
-            usual = {"sizes": "any", "broker": "inline", "renders": 1, "render_wait_seconds": 0.01}
-            images = LazyCrop(store=MemoryStore() if store is None else store, **{**usual, **settings})
-            stack.callback(images.close)
-            return images
-
+    with opening(MemoryStore, sizes="any", broker="inline", renders=1, render_wait_seconds=0.01) as make:
         yield make
-
-
-def ask(images: LazyCrop, url: str, **request: Any) -> Answer:
-    path, _, query = url.removeprefix("/img").partition("?")
-    answer = images.answer(Request(path, query, **request))
-    if not isinstance(answer.body, bytes):
-        with answer.body as file:
-            answer.body = file.read()
-    return answer
 
 
 @contextmanager

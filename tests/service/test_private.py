@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from client import ask
 from conftest import Base
 from doubles import Taking
-from lazycrop import ConfigurationError, Helpers, LazyCrop, Request
+from lazycrop import ConfigurationError, Helpers, LazyCrop
 from lazycrop.caches import ProcessCache
 from lazycrop.errors import StoreUnavailable
-from lazycrop.http.answers import Answer
 from lazycrop.stores import MemoryStore
 from servers import S3, photo
 
@@ -44,15 +44,6 @@ def make(store: MemoryStore) -> Iterator[Make]:
     yield start
     for images in made:
         images.close()
-
-
-def ask(images: LazyCrop, url: str, **parts: Any) -> Answer:
-    path, _, query = url.removeprefix("/img").partition("?")
-    answer = images.answer(Request(path, query, **parts))
-    if not isinstance(answer.body, bytes):
-        with answer.body as file:
-            answer.body = file.read()
-    return answer
 
 
 def stages(make: Make, image_id: str) -> Iterator[LazyCrop]:
