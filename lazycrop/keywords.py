@@ -264,7 +264,7 @@ class Settings(TypedDict, total=False):
     """Most scans of a progressive JPEG; each one costs a pass over the picture."""
 
     decode_seconds: float
-    """Longest time that reading one source may take."""
+    """Most CPU time that reading one source may take."""
 
     pixel_memory: int
     """Bytes of pixels that one process works on at the same time; an image that needs more takes turns."""

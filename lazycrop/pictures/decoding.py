@@ -116,7 +116,6 @@ class Picture:
         between = max(min(size[0], width) for size in sizes) * height
         wanted = 4 * (source + between + frames * sum(size[0] * size[1] for size in sizes))
         self._held.enter_context(self._reserve(wanted))
-        self.decoder.clock.restart()
 
     def _draft(self, size: tuple[int, int], box: Box) -> int:
         """At which fraction libjpeg may decode so that enough of the target is left: 1/2, 1/4, 1/8, or all of it."""

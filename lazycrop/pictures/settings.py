@@ -179,7 +179,7 @@ class Limits:
     max_side: int = option(30_000, "Longest side of a source, in pixels.", least=1)
     max_frames: int = option(500, "Most frames of an animation.", least=1)
     max_scans: int = option(100, "Most scans of a progressive JPEG; each one costs a pass over the picture.", least=1)
-    decode_seconds: float = option(5.0, "Longest time that reading one source may take.")
+    decode_seconds: float = option(5.0, "Most CPU time that reading one source may take.")
     pixel_memory: int = option(
         64_000_000, "Bytes of pixels that one process works on at the same time; an image that needs more takes turns."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from lazycrop.model.derivatives import CONTENT_TYPES
 from lazycrop.model.sizes import Size
 from lazycrop.pictures import colours, decoders, decoding, gif, modes
 from lazycrop.pictures.ingest import prepare
+from lazycrop.pictures.reading import Clock
 from lazycrop.pictures.render import render
 from lazycrop.pictures.settings import IngestSettings, Limits, Recipe
 
@@ -167,13 +169,30 @@ def test_the_deadline_holds_between_the_frames_of_an_animation(name, monkeypatch
     def late(self: decoders.Decoder, number: int) -> tuple[Image.Image, int]:
         seen.append(number)
         made = original(self, number)
-        self.clock._deadline = 0.0
+        self.clock._earliest = self.clock._deadline = 0.0
         return made
 
     monkeypatch.setattr(kind, "frame", late)
     with pytest.raises(ImageTooLarge, match="seconds"):
         prepare(corpus.ANIMATED[name](), BOUND, *INGEST)
     assert seen == [0, 1]
+
+
+def test_the_deadline_is_of_the_cpu_that_the_thread_has_had() -> None:
+    clock = Clock(0.05)
+    other = threading.Thread(target=spend, args=(0.1,))
+    other.start()
+    other.join()  # As if others had taken the machine for so long.
+    clock.check()
+    spend(0.1)
+    with pytest.raises(ImageTooLarge, match="longer than 0.05 seconds"):
+        clock.check()
+
+
+def spend(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 def test_a_png_that_unpacks_to_much_is_ended_at_the_deadline():
