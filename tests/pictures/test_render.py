@@ -393,9 +393,9 @@ def test_an_image_that_needs_more_memory_than_there_is_takes_it_all():
     assert render(data, Size.parse("10x"), "jpg", *DEFAULTS, reserve=Memory(10).use).width == 10
 
 
-def are_there_together(wanted: int, most: int) -> bool:
-    """Two threads that want as many bytes each."""
-    memory, both = Memory(most), threading.Barrier(2, timeout=0.3)
+def are_there_together(wanted: int, most: int, seconds: float) -> bool:
+    """Two threads that want as many bytes each. ``seconds``: how long one waits for the other."""
+    memory, both = Memory(most), threading.Barrier(2, timeout=seconds)
 
     def use() -> bool:
         try:
@@ -411,7 +411,7 @@ def are_there_together(wanted: int, most: int) -> bool:
 
 @pytest.mark.parametrize(("wanted", "together"), [(50, True), (51, False), (500, False)])
 def test_images_are_worked_on_together_when_their_pixels_fit_into_the_memory(wanted, together):
-    assert are_there_together(wanted, 100) is together
+    assert are_there_together(wanted, 100, 20 if together else 0.3) is together
 
 
 # ---- what is kept beside it ----
