@@ -162,13 +162,17 @@ class Canvas:
         return shown.copy()
 
     def _decoded(self, frame: Frame) -> Image.Image:
-        """The frame by itself, as a file whose canvas it fills."""
+        """The frame by itself, as a file whose canvas it fills.
+
+        Of two colour tables Pillow would take the wrong one where the frame's own is all greys in order.
+        """
         data = self._animation.data
         _, _, width, height = frame.box
         size = width.to_bytes(2, "little") + height.to_bytes(2, "little")
         end = b";" if frame.end <= len(data) else b""
-        head = data[: 13 + _colour_table(data[10:11])]
-        file = b"".join((head[:6], size, head[10:], b",\0\0\0\0", size, data[frame.start : frame.end], end))
+        has_table = bool(data[frame.start] & 128)
+        head = bytes((data[10] & 127,)) + data[11:13] if has_table else data[10 : 13 + _colour_table(data[10:11])]
+        file = b"".join((data[:6], size, head, b",\0\0\0\0", size, data[frame.start : frame.end], end))
         with decoding():
             image = GifImagePlugin.GifImageFile(Reader(file, self._clock))
             image.load()

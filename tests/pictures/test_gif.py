@@ -11,7 +11,9 @@ from PIL import Image, ImageDraw
 import corpus
 from lazycrop.errors import BrokenImage, ImageTooLarge
 from lazycrop.model.sizes import Size
+from lazycrop.pictures import gif
 from lazycrop.pictures.ingest import prepare
+from lazycrop.pictures.reading import Clock
 from lazycrop.pictures.render import render
 from lazycrop.pictures.settings import IngestSettings, Limits, Recipe
 
@@ -89,6 +91,25 @@ def test_the_background_colour_is_not_shown(background):
 def test_frames_are_put_on_the_canvas_as_browsers_do_it(frames, expected, format):
     # Of a frame that changes nothing the encoders make none.
     assert shown(animation(*frames), format) == expected
+
+
+def grey_frame(level: int, hole: int | None) -> bytes:
+    """A frame whose own colour table is all greys in order."""
+    data = corpus.saved(Image.new("L", (40, 40), level), "GIF", optimize=False)
+    table, pixels = data[13 : 13 + 768], data[data.index(b",", 13 + 768) + 10 : -1]
+    assert table == bytes(value for value in range(256) for _ in range(3))
+    control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, hole is not None, 10, hole or 0, 0)
+    return control + struct.pack("<BHHHHB", 0x2C, *WHOLE, 0x87) + table + pixels
+
+
+@pytest.mark.parametrize(("hole", "expected"), [(None, (3, 3, 3)), (4, (3, 3, 3)), (3, corpus.COLOURS[0][:3])])
+def test_a_frame_with_a_colour_table_of_all_greys_has_its_own_colours(hole, expected):
+    seen = gif.read(animation(frame(R, WHOLE), grey_frame(3, hole)), Clock(5), Limits())
+    canvas = gif.Canvas(seen, Clock(5))
+    canvas.frame(0)
+    assert canvas.frame(1).convert("RGB").getpixel((9, 9)) == expected
+    alone = render(animation(grey_frame(3, None)), Size.parse("40x40"), "png", *DEFAULTS).data
+    assert Image.open(BytesIO(alone)).convert("RGB").getpixel((9, 9)) == (3, 3, 3)
 
 
 @pytest.mark.parametrize("size", [(0, 0), (10, 10), (40, 0)])
