@@ -29,8 +29,8 @@ class Decoder:
     """An opened file, of which only the header has been read.
 
     ``size``: width and height as stored. ``plays``: how often an animation plays, 0 for ever. ``lossless``: a PNG, GIF
-    or lossless WebP or JPEG. ``indexed``: the decoded picture where it has a palette or one bit, of a PNG. ``tables``,
-    ``sampling``: what a JPEG was saved with, as Pillow takes it.
+    or lossless WebP or JPEG. ``indexed``: the decoded picture where it has a palette or one bit, and is opaque.
+    ``tables``, ``sampling``: what a JPEG was saved with, as Pillow takes it.
     """
 
     plays = 0
@@ -60,6 +60,7 @@ class Decoder:
         assert image is not None
         with decoding():
             image.load()
+        self.indexed = image if image.mode in ("1", "P") and not image.has_transparency_data else None
         return image, 0
 
     def is_straight(self, image: Image.Image) -> bool:
@@ -147,12 +148,12 @@ class _Png(Decoder):
         image, _ = super().frame(number)
         hole, depth = self._header.hole, self._header.depth
         if hole is None:
-            self.indexed = image if image.mode in ("1", "P") else None
-        elif len(hole) == 3 and depth == 16:
+            return image, 0
+        self.indexed = None
+        if len(hole) == 3 and depth == 16:
             return self._with_hole_of_16_bits(image, hole), 0
-        else:
-            grey = hole[0] if depth == 16 else hole[0] * (255 // ((1 << depth) - 1))
-            image.info["transparency"] = hole if len(hole) == 3 else grey
+        grey = hole[0] if depth == 16 else hole[0] * (255 // ((1 << depth) - 1))
+        image.info["transparency"] = hole if len(hole) == 3 else grey
         return image, 0
 
     def _with_hole_of_16_bits(self, high: Image.Image, hole: tuple[int, ...]) -> Image.Image:

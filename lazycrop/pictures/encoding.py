@@ -176,7 +176,6 @@ def _open_file(image: Image.Image, format: str) -> IO[bytes]:
 def save_origin(picture: Picture, pixels: Pixels, transparent: bool) -> tuple[str, bytes]:
     """Format and bytes of the origin that stands for ``picture``, whose decoded ``pixels`` these are."""
     decoder, first = picture.decoder, pixels.images[0]
-    whole = first.size == (picture.width, picture.height)
     if picture.kind == "gif":
         return "gif", _save_gif(pixels)
     if picture.kind == "webp":
@@ -184,15 +183,21 @@ def save_origin(picture: Picture, pixels: Pixels, transparent: bool) -> tuple[st
             return "webp", _saved(first, "WEBP", lossless=True, quality=20, method=1)
         # WebP has no tables that could be used again: at 90, as most are saved, sizes above half of it lost 0.3 dB.
         return "webp", _save_webp(pixels, quality=95, method=1)
-    if decoder.indexed and whole and not picture.recoloured and picture.orientation == 1:
+    if decoder.indexed and stays_indexed(picture, first.size):
         return "png", _saved(decoder.indexed, "PNG", compress_level=3)
     if picture.kind == "png" or transparent or max(first.size) > LONGEST_SIDE["jpg"]:
         return "png", _saved(first, "PNG", compress_level=3)
-    if decoder.tables and whole:
+    if decoder.tables and first.size == (picture.width, picture.height):
         # The tables it was made with: nearly nothing is lost again, and it takes as many bytes as it did.
         tables, sampling = decoder.tables, decoder.sampling
         return "jpg", _saved(first, "JPEG", qtables=tables, subsampling=sampling, optimize=True)
     return "jpg", _saved(first, "JPEG", quality=90, subsampling="4:2:0", optimize=True)
+
+
+def stays_indexed(picture: Picture, size: tuple[int, int]) -> bool:
+    """Does an origin of this size have the palette, or the one bit, of its source?"""
+    whole = size == (picture.width, picture.height) and picture.orientation == 1
+    return picture.decoder.indexed is not None and whole and not picture.recoloured
 
 
 def save_mezzanine(pixels: Pixels, format: str, ingest: IngestSettings) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lazycrop.model.records import Focal, Mezzanine, Record
 from lazycrop.model.sizes import DEFAULT_BOUND, Size, read_bound
 from lazycrop.pictures.decoding import Reserve, open_picture, unbounded
-from lazycrop.pictures.encoding import is_drawing, save_mezzanine, save_origin, save_tiny
+from lazycrop.pictures.encoding import is_drawing, save_mezzanine, save_origin, save_tiny, stays_indexed
 from lazycrop.pictures.headers import STORED_FORMATS, format_of
 from lazycrop.pictures.pixels import Pixels, detail, is_transparent, rgba
 from lazycrop.pictures.settings import IngestSettings, Limits
@@ -100,7 +100,8 @@ def prepare_without_origin(
         size = Size(*read_bound(DEFAULT_BOUND)).scaled(picture.width, picture.height)
         edges = _edges(*size, kind, ingest) if picture.frames == 1 else []
         pixels, transparent = _opaque(picture.pixels(_within(edges[0], *size) if edges else size, frames=1))
-        format = kind if kind in STORED_FORMATS else "png" if transparent else "jpg"
+        lossless = transparent or stays_indexed(picture, size)
+        format = kind if kind in STORED_FORMATS else "png" if lossless else "jpg"
         return _prepared(pixels, b"", format, size, picture.frames, len(data), transparent, ingest, None)
 
 
@@ -139,7 +140,7 @@ def _prepared(
 def outline(head: bytes, limits: Limits) -> tuple[str, tuple[int, int]]:
     """The format, width and height that :func:`prepare` would give to the origin of a file that begins so.
 
-    (Of a format that no origin has it may be a PNG instead: it is not known whether some pixel is transparent.)
+    (Of a format that no origin has it may be a PNG instead: it is not known what its pixels are.)
     Raises UnsupportedImage, ImageTooLarge; BrokenImage when there is not enough of it.
     """
     kind = format_of(head, limits.input_formats)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageChops
 
 from lazycrop.concurrency.memory import Memory
 from lazycrop.concurrency.timing import recorded
@@ -23,7 +23,7 @@ from lazycrop.model.records import Record
 from lazycrop.model.sizes import COMPASS, Size
 from lazycrop.pictures import resampling
 from lazycrop.pictures import settings as pictures_settings
-from lazycrop.pictures.ingest import Prepared, mezzanines, prepare
+from lazycrop.pictures.ingest import Prepared, mezzanines, prepare, prepare_without_origin, upright
 from lazycrop.pictures.render import best_source, render
 from lazycrop.pictures.settings import IngestSettings, Limits, Recipe, Stage
 from servers import ROOT
@@ -280,6 +280,19 @@ def test_a_palette_stays_one_when_nothing_changes():
     prepared = prepare(file(image, "PNG"), BOUND, *INGEST)
     assert opened(prepared.data).mode == "P"
     assert opened(prepare(file(image, "PNG"), (100, 100), *INGEST).data).mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["P", "1"])
+@pytest.mark.parametrize("format", ["BMP", "TIFF"])
+def test_a_palette_stays_one_from_a_format_that_no_origin_has(format, mode):
+    image = gradient().quantize(16) if mode == "P" else gradient().convert("1")
+    data, limits = file(image, format), Limits(input_formats=("bmp", "tiff"))
+    prepared = prepare(data, BOUND, limits, IngestSettings())
+    assert prepared.format == prepare_without_origin(data, limits, IngestSettings()).format == "png"
+    assert opened(prepared.data).mode in ("P", "1")
+    for origin in (prepared.data, upright(data, limits)):
+        assert ImageChops.difference(opened(origin).convert("RGB"), image.convert("RGB")).getbbox() is None
+    assert prepare(file(gradient(), format), BOUND, limits, IngestSettings()).format == "jpg"
 
 
 def test_a_lossless_webp_stays_lossless():
