@@ -23,6 +23,12 @@ def images() -> Application:
         sys.modules["cykooz_resizer"] = None  # type: ignore[assignment]  # what makes an import fail
     if cores := os.environ.get("BENCH_CORES"):
         os.sched_setaffinity(0, range(int(cores)))
+    from lazycrop import ImageApp, LazyCrop
+
+    return ImageApp(LazyCrop(**_settings()))
+
+
+def _settings() -> dict[str, Any]:
     from lazycrop.settings import from_env
 
     settings = from_env()
@@ -30,17 +36,14 @@ def images() -> Application:
         from dramatiq.brokers.stub import StubBroker
 
         settings["broker"] = StubBroker(middleware=[])
-    from lazycrop import ImageApp, LazyCrop
-
-    return ImageApp(LazyCrop(**settings))
+    return settings
 
 
 def mounted() -> Application:
     """The same below ``/img`` of an application that is a constant."""
     from lazycrop import LazyCrop, Middleware
-    from lazycrop.settings import from_env
 
-    return Middleware(bare(), LazyCrop(**from_env()), prefix="/img")
+    return Middleware(bare(), LazyCrop(**_settings()), prefix="/img")
 
 
 def counted_images() -> Application:

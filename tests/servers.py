@@ -153,6 +153,8 @@ class Server:
     ``folder``: its working directory. ``env``: on top of this process's environment.
     """
 
+    own_session = True
+
     def __init__(
         self,
         command: Sequence[str | Path],
@@ -192,7 +194,8 @@ class Server:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env=self.env,
-                start_new_session=True,
+                start_new_session=self.own_session,
+                process_group=None if self.own_session else 0,
             )
         try:
             eventually(lambda: not self.runs or self.ready(), self.seconds, "the server answers")
