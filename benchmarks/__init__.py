@@ -12,6 +12,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from servers import Server  # noqa: E402
 
-# Linux gives each session an equal share of the CPUs (sched_autogroup), and nice counts inside of one only: a control in
-# a session of its own noticed nothing of two full cores, and two servers of a peer would have twice the share of one.
+# Linux gives each session an equal share of the CPUs (sched_autogroup), and nice counts inside of one only: a control
+# in a session of its own noticed nothing of two full cores, and two servers of a peer had twice the share of one.
 Server.own_session = False
