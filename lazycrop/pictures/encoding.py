@@ -56,9 +56,13 @@ _COLOURFUL = 256
 
 
 def _save_avif(image: Image.Image, quality: int, effort: int, stage: Stage) -> bytes:
-    sampling = "4:4:4" if stage is Stage.LAST and min(image.size) < _COLOURFUL else "4:2:0"
     # In threads of its own it would take more than its share of the machine; tiles are for threads.
-    options = {"speed": 10 - effort, "subsampling": sampling, "max_threads": 1, "autotiling": False}
+    options: dict[str, Any] = {"speed": 10 - effort, "max_threads": 1, "autotiling": False, "subsampling": "4:2:0"}
+    if stage is Stage.LAST:
+        # As libaom is tuned for pictures it keeps what a look at rate and distortion would leave out (sharpness 7).
+        options["advanced"] = {"sharpness": "0"}
+        if min(image.size) < _COLOURFUL:
+            options["subsampling"] = "4:4:4"
     return _saved(image, "AVIF", quality=quality, **options)
 
 

@@ -193,3 +193,16 @@ def test_a_small_avif_is_stored_in_full_colour() -> None:
 
     assert error(320, 200, Stage.LAST) < 15 < 30 < error(320, 200, Stage.FIRST)
     assert error(320, 256, Stage.LAST) > 30
+
+
+def test_an_avif_is_stored_in_fewer_bytes_than_its_encoder_takes_by_itself() -> None:
+    truth = pixels().images[0]
+    ours, usual = encode(pixels(), "avif", Recipe(), Stage.LAST), BytesIO()
+    effort = Recipe().effort_of("avif", Stage.LAST)
+    truth.save(usual, "AVIF", quality=61, speed=10 - effort, subsampling="4:2:0", max_threads=1, autotiling=False)
+
+    def error(data: bytes) -> float:
+        return float(np.mean((np.asarray(opened(data).convert("RGB"), float) - np.asarray(truth, float)) ** 2))
+
+    assert len(ours) < 0.97 * len(usual.getvalue())
+    assert error(ours) < 1.1 * error(usual.getvalue())
