@@ -725,18 +725,19 @@ class FaultProxy:
             await self._through()
             if since is not self._changed:
                 sent, since = 0, self._changed
-            if self._mode == "latency":
+            most = int(self._amount) - sent
+            if is_last := self._mode == "cut" and len(data) >= most:
+                data = data[:most]
+            elif self._mode == "latency":
                 await asyncio.sleep(self._amount)
             elif self._mode == "drip":
                 data = await self._slowly(data, to_client, 1, self._amount)
             elif self._mode == "throttle":
                 data = await self._slowly(data, to_client, max(1, int(self._amount / 20)), 0.05)
-            elif self._mode == "cut":
-                data = data[: int(self._amount) - sent]
             to_client.write(data)
             await to_client.drain()
             sent += len(data)
-            if self._mode == "cut" and sent >= self._amount:
+            if is_last:
                 return
 
     async def _slowly(self, data: bytes, to_client: asyncio.StreamWriter, step: int, pause: float) -> bytes:

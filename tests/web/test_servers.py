@@ -265,7 +265,7 @@ def test_cut_ends_each_connection_after_so_many_bytes(proxy: FaultProxy) -> None
         assert letters(opened) == LETTERS
         proxy.set("cut", 4)
         assert letters(opened) == LETTERS[:4]
-    proxy.set("cut", 14)
+    proxy.set("cut", 14.6)
     with connect(proxy) as connection:
         assert [letters(connection), letters(connection)] == [LETTERS, LETTERS[:4]]
 
