@@ -145,10 +145,17 @@ class Guarded:
         return self._begin(self._reads, partial(self._store.get, key, limit))
 
     def open(self, key: str) -> Opened:
+        """As the store's; its first piece is read by then, for a server cannot take back a status that was sent."""
         opened = self._call(self._reads, partial(self._store.open, key))
         if not self._threads:
             return opened
-        return Opened(io.BufferedReader(_Stream(opened.file, self._streams), _PIECE), opened.length)
+        file = io.BufferedReader(_Stream(opened.file, self._streams), _PIECE)
+        try:
+            file.peek()
+        except LazyCropError:
+            file.close()
+            raise
+        return Opened(file, opened.length)
 
     def exists(self, key: str) -> bool:
         return self._call(self._reads, partial(self._store.exists, key))

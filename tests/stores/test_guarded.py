@@ -256,6 +256,17 @@ def test_an_opened_object_that_hangs_or_fails_says_so_while_it_is_read(then: Cal
             file.read(10)
 
 
+@pytest.mark.parametrize("then", [hang, fail])
+def test_an_object_that_hangs_or_fails_before_its_first_byte_is_not_opened_and_is_closed(
+    then: Callable[[], bytes],
+) -> None:
+    stream = Stream(then)
+    stream.read(10)
+    with pytest.raises(StoreUnavailable):
+        guarded(Streams(stream), StoreSettings(store_read_seconds=0.2)).open("cat/200x.jpg")
+    assert stream.was_closed.wait(20)
+
+
 def test_an_opened_object_is_closed_where_it_was_read() -> None:
     stream = Stream(lambda: b"")
     with guarded(Streams(stream)).open("cat/200x.jpg").file as file:
