@@ -9,6 +9,9 @@ from typing import Any
 from lazycrop.stores.batches import add_digest
 from lazycrop.stores.contract import StoreSettings
 
+# Their answers say in XML what there is, or has been done, each with one element at least.
+_TELLING = ("ListObjects", "ListObjectsV2", "DeleteObjects", "CopyObject")
+
 
 def build_client(settings: StoreSettings, read_seconds: float, arguments: Mapping[str, str]) -> Any:
     """A client of its own session. ``read_seconds``: that one read may take. ``arguments``: where, and as whom."""
@@ -31,7 +34,15 @@ def build_client(settings: StoreSettings, read_seconds: float, arguments: Mappin
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time_of)
     client = Session(botocore_session=session).client("s3", config=config, **arguments)
     client.meta.events.register("before-sign.s3.DeleteObjects", add_digest)
+    for name in _TELLING:
+        client.meta.events.register(f"after-call.s3.{name}", _refuse_nothing)
     return client
+
+
+def _refuse_nothing(http_response: Any, model: Any, **event: Any) -> None:
+    """What is cut before its body has a status, but boto3 takes it for a list of nothing, or all for deleted."""
+    if http_response.status_code == 200 and not http_response.content:
+        raise OSError(f"the answer to {model.name} has no body")
 
 
 def _time_of(value: Any) -> datetime:

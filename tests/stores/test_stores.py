@@ -473,6 +473,20 @@ def test_an_answer_that_is_cut_or_no_answer_of_s3_is_never_an_object(answer: byt
             store.get("cat/200x.jpg", 1000)
 
 
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Ty", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
+def test_an_answer_that_is_cut_before_its_body_is_no_empty_folder_and_deletes_and_copies_nothing(answer: bytes) -> None:
+    uses: list[Callable[[S3Store], object]] = [
+        lambda store: [*store.list("cat/")],
+        lambda store: [*store.walk("cat/")],
+        lambda store: store.delete_many(["cat/1x.jpg", "cat/2x.jpg"]),
+        lambda store: store.copy("cat/1x.jpg", "cat/2x.jpg", "image/jpeg"),
+    ]
+    with stub(answer) as (port, _):
+        for use in uses:
+            with pytest.raises(StoreUnavailable):
+                use(stub_store(port))
+
+
 def test_a_stream_that_is_cut_says_so_while_it_is_read() -> None:
     with stub(HEADERS + b"x" * 999) as (port, _):
         opened = stub_store(port).open("cat/200x.jpg")
