@@ -29,6 +29,7 @@ _RECORD_WAIT = 10.0  # Seconds for another thread's look at the store.
 _SEEN_LIMIT = 100_000  # Image ids.
 _RECENT_LIMIT = 10_000  # Records.
 _RECENT_SECONDS = 5.0
+_OUTDATED_LIMIT = 1_000  # Tags.
 _FOLLOWING_SECONDS = 2  # for the request that found it and its job: the store has still the record before
 
 _UNKNOWN_RECIPE = "?"
@@ -95,6 +96,8 @@ class Records:
         self._seen: dict[str, tuple[int, str]] = {}
         # A page asks for one record several times, and the next page for the same ones.
         self._recent: _Recent = {}
+        # Tags of files that are others now: a cache that failed a moment ago may still have their records.
+        self._outdated: set[str] = set()
 
     def find(self, asked: Derivative) -> Found:
         """All that is known of what is asked for. Blocks for the store where the cache has no fresh record.
@@ -106,7 +109,7 @@ class Records:
         guess = _resolved(asked, *self._seen.get(asked.image_id, (1, "jpg")))
         known = self._state.look(guess, current)
         record, fresh_until = known.record, self._fresh_until(asked.image_id, known)
-        if time.time() >= fresh_until:
+        if time.time() >= fresh_until or (self._outdated and record is not None and record.tag in self._outdated):
             record, as_of = self._asked_again(asked, known.record)
             fresh_until = as_of + self._record_seconds
         if record is None:
@@ -189,6 +192,9 @@ class Records:
 
         What the store says counts more than ``record``: another process may have adopted it meanwhile.
         """
+        if len(self._outdated) >= _OUTDATED_LIMIT:
+            self._outdated = set()
+        self._outdated.add(record.tag)
         as_of = time.time()
         following = what_is = self.what_is(record.image_id)
         if isinstance(what_is, Record) and what_is.tag == record.tag and not record.at_source:

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from doubles import flat
+from doubles import Taking, flat
 from lazycrop import LazyCrop
+from lazycrop.caches.process import ProcessCache
 from lazycrop.errors import LazyCropError
 from lazycrop.stores.memory import MemoryStore
 from servers import Memcached, eventually
@@ -120,3 +121,30 @@ def test_a_file_that_is_written_slowly_is_never_stored_by_half(both: list[LazyCr
     assert {number for numbers in seen.values() for number in numbers} == {0}
     with pytest.raises(LazyCropError):
         both[0].record("cat.jpg", 2)
+
+
+class Keeping(ProcessCache):
+    """A cache that takes nothing new while it is at fault, and has what it had before when it answers again."""
+
+    fails = False
+
+    def set(self, group: str, key: str, value: bytes, seconds: int) -> None:
+        if not self.fails:
+            super().set(group, key, value, seconds)
+
+    def delete(self, group: str, key: str) -> None:
+        if not self.fails:
+            super().delete(group, key)
+
+
+def test_a_file_that_is_another_one_is_shown_though_the_cache_could_not_be_told(tmp_path: Path) -> None:
+    cache, path = Keeping(), tmp_path / "media" / "cat.jpg"
+    path.parent.mkdir()
+    settings: dict[str, Any] = {"broker": Taking(), "sizes": "any", "hot_seconds": 0}
+    images = LazyCrop(source=str(path.parent), store=MemoryStore(), cache=cache, **settings)
+    write(path, flat(COLOURS[0]))
+    assert ask(images, "90x60")[0] == 0
+    cache.fails = True
+    write(path, flat(COLOURS[1], size=(500, 400)))
+    assert [ask(images, size)[0] for size in ("80x50", "70x40")] == [1, 1]
+    images.close()
