@@ -48,6 +48,12 @@ def write_json(level: int | str = logging.NOTSET) -> None:
     """Have this process's log written as :class:`JsonLines`, and nothing else, to stderr."""
     handler = Stderr()
     handler.setFormatter(JsonLines())
+    handler.addFilter(_tells_more)
     logging.basicConfig(handlers=[handler], force=True)
     if level:
         logging.getLogger().setLevel(level)
+
+
+def _tells_more(record: logging.LogRecord) -> bool:
+    """urllib3 has a warning for each answer whose headers are cut; of that fault there is a line already."""
+    return not (record.name == "urllib3.connection" and "parse headers" in str(record.msg))

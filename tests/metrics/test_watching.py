@@ -275,6 +275,25 @@ def test_a_line_for_machines_has_the_event_and_its_fields_and_the_error() -> Non
     assert "Traceback" in said["trace"] and said["time"].endswith("+00:00")
 
 
+def test_an_answer_whose_headers_are_cut_has_no_line_of_its_own(tmp_path: Path) -> None:
+    script = """
+import logging, socket, threading, urllib3
+from lazycrop import logs
+logs.write_json(logging.WARNING)
+with socket.create_server(("127.0.0.1", 0)) as server:
+    def serve():
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\\r\\nServer: x\\r\\nContent-Ty")
+    threading.Thread(target=serve).start()
+    assert urllib3.PoolManager().request("GET", f"http://127.0.0.1:{server.getsockname()[1]}/").data == b""
+logging.getLogger("urllib3.connection").warning("another line")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert [json.loads(line)["message"] for line in done.stderr.splitlines()] == ["another line"]
+
+
 def test_all_that_a_worker_writes_is_json(valkey: Valkey, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lazycrop", "--log-json", "worker", "--processes", "1", "--threads", "1"]
     env = {"LAZYCROP_BROKER": valkey.url, "LAZYCROP_STORE": str(tmp_path / "images"), "LAZYCROP_SIZES": "any"}
