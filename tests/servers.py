@@ -342,8 +342,8 @@ class S3(Server):
             "AWS_DEFAULT_REGION": self.region,
         }
 
-    def client(self) -> Any:
-        """A boto3 client of its own; close it."""
+    def client(self, **config: Any) -> Any:
+        """A boto3 client of its own; close it. ``config``: of botocore."""
         import boto3
         from botocore.config import Config
 
@@ -353,7 +353,7 @@ class S3(Server):
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name=self.region,
-            config=Config(s3={"addressing_style": "path"}, read_timeout=10),
+            config=Config(**{"s3": {"addressing_style": "path"}, "read_timeout": 10, **config}),
         )
 
     def start(self) -> None:

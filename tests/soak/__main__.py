@@ -47,7 +47,7 @@ def soak(folder: Path, seed: int, seconds: float, broker: str, clients: int) -> 
         with breaking:
             _run([Client(site, breaking, ledger, seen, f"{seed} {number}") for number in range(clients)], seconds)
         _say("they are over; what is there now is gone through")
-        ending, is_whole = Ending(site, ledger, last), False
+        ending, is_whole = Ending(site, ledger, last, watching.canary), False
         try:
             ending.go()
             is_whole = True

@@ -7,7 +7,9 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import urllib3
@@ -44,13 +46,17 @@ ACTIONS |= {"private": 7, "unsigned": 2, "expired": 1, "store": 2, "purge": 0.3,
 
 @dataclass
 class Seen:
-    """What all clients saw. ``wrong``: sentences, by what is wrong; none of them may be there in the end."""
+    """What all clients saw. ``wrong``: sentences, by what is wrong; none of them may be there in the end.
+
+    ``suspected``: the same, of what may turn out to be excused: that the store was at fault is known a moment later.
+    """
 
     actions: Counter[str] = field(default_factory=Counter)
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
-    failed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failed: list[tuple[str, Callable[[], bool]]] = field(default_factory=list)
     torn: Counter[str] = field(default_factory=Counter)
     wrong: dict[str, list[str]] = field(default_factory=dict)
+    suspected: list[tuple[str, str, Callable[[], bool]]] = field(default_factory=list)
     slowest: tuple[float, str] = (0.0, "")
     pictures: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -58,6 +64,16 @@ class Seen:
     def add_wrong(self, what: str, said: str) -> None:
         with self.lock:
             self.wrong.setdefault(what, []).append(f"{time.strftime('%X')} {said}")
+
+    def suspect(self, what: str, said: str, is_excused: Callable[[], bool]) -> None:
+        with self.lock:
+            self.suspected.append((what, f"{time.strftime('%X')} {said}", is_excused))
+
+    def judge(self) -> None:
+        """In the end: what is not excused by now is wrong."""
+        for what, said, is_excused in self.suspected:
+            if not is_excused():
+                self.wrong.setdefault(what, []).append(said)
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,12 @@ class Asked:
     url: str
     accept: str = ""
     exact: int | None = None
+
+
+def _is_cut(method: str, reply: Any) -> bool:
+    """http.client takes headers for whole that end with the connection, and what follows for nothing."""
+    has_end = "Content-Length" in reply.headers or "Transfer-Encoding" in reply.headers
+    return not (has_end or method == "HEAD" or reply.status == 304)
 
 
 def plain(image_id: str, name: str, accept: str = "") -> Asked:
@@ -239,10 +261,13 @@ class Client:
         now = time.monotonic()
         if reply is not None and reply.status == 200:
             return self._look(asked, reply, began)
-        changes = self._ledger.possible(asked.image_id, began, now)
-        if len(changes) == 1 and not self.breaking.during(("store",), began, now, EXCUSED_SECONDS):
-            status = reply and reply.status
-            self.seen.add_wrong("broken objects", f"{asked.url} leads to {location}, which is {status}")
+        if len(self._ledger.possible(asked.image_id, began, now)) == 1:
+            said = f"{asked.url} leads to {location}, which is {reply and reply.status}"
+            self.seen.suspect("broken objects", said, self._at_fault(began))
+
+    def _at_fault(self, began: float, *parts: str) -> Callable[[], bool]:
+        """Was the store, or one of the parts, at fault since then, as far as will be known?"""
+        return partial(self.breaking.during, ("store", *parts), began, time.monotonic(), EXCUSED_SECONDS)
 
     def _judge(self, asked: Asked, number: int, began: float, how: str) -> None:
         """May this picture be shown?"""
@@ -251,14 +276,20 @@ class Client:
         if asked.exact is not None and number != asked.exact:
             return self.seen.add_wrong("wrong pictures", f"{asked.url} ({how}) is {number}, not {asked.exact}")
         if asked.exact is None and asked.image_id not in FILES:
-            possible = {change.number for change in self._ledger.possible(asked.image_id, began, time.monotonic())}
-            if number not in possible:
-                self.seen.add_wrong("stale pictures", f"{asked.url} ({how}) is {number}, none of {possible}")
+            self._suspect_unless_possible("stale pictures", number, f"{asked.url} ({how}) is {number}", asked, began)
 
     def _missing(self, asked: Asked, began: float) -> None:
-        possible = [change.number for change in self._ledger.possible(asked.image_id, began, time.monotonic())]
-        if asked.exact is None and None not in possible:
-            self.seen.add_wrong("missing pictures", f"{asked.url} is 404, and may be {possible}")
+        if asked.exact is None:
+            self._suspect_unless_possible("missing pictures", None, f"{asked.url} is 404", asked, began)
+
+    def _suspect_unless_possible(self, what: str, number: int | None, said: str, asked: Asked, began: float) -> None:
+        now = time.monotonic()
+
+        def possible() -> set[int | None]:
+            return {change.number for change in self._ledger.possible(asked.image_id, began, now)}
+
+        if number not in (known := possible()):
+            self.seen.suspect(what, f"{said}, none of {known}", lambda: number in possible())
 
     def _send(self, method: str, path: str, headers: dict[str, str], data: bytes = b"", counts: bool = True) -> Any:
         web = self._random.randrange(2)
@@ -268,6 +299,10 @@ class Client:
             reply = self._http.request(method, url, headers=headers, body=data or None, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             return self._torn(f"web {web + 1}", f"{method} {path}: {error!r}", type(error).__name__, began)
+        if _is_cut(method, reply):
+            return self._torn(
+                f"web {web + 1}", f"{method} {path}: {reply.status} without headers", "cut headers", began
+            )
         seconds = time.monotonic() - began
         at_web = self.breaking.during((f"web {web + 1}",), began, time.monotonic(), 1.0)
         with self.seen.lock:
@@ -282,17 +317,15 @@ class Client:
 
     def _failed(self, method: str, path: str, reply: Any, began: float) -> None:
         detail = reply.headers.get("Cache-Status", "").rpartition("=")[2] or reply.data.decode(errors="replace")[:40]
-        is_excused = self.breaking.during(("store",), began, time.monotonic(), EXCUSED_SECONDS)
-        with self.seen.lock:
-            self.seen.failed[f"{reply.status} {detail}", "store at fault" if is_excused else "store well"] += 1
-        if reply.status != 503 or not is_excused:
-            parts = {window.part for window in self.breaking.windows if window.ended > began - EXCUSED_SECONDS}
-            said = f"{method} {path}: {reply.status} {detail}; at fault: {parts}"
-            self.seen.add_wrong("5xx outside of store faults", said)
+        is_excused = self._at_fault(began)
+        self.seen.failed.append((f"{reply.status} {detail}", is_excused))
+        parts = {window.part for window in self.breaking.windows if window.ended > began - EXCUSED_SECONDS}
+        said = f"{method} {path}: {reply.status} {detail}; at fault: {parts}"
+        is_503 = reply.status == 503
+        self.seen.suspect("5xx outside of store faults", said, lambda: is_503 and is_excused())
 
     def _torn(self, web: str, said: str, kind: str, began: float) -> None:
         """A connection broke: by its proxy or a kill, or because what was streamed of a private image ended."""
         with self.seen.lock:
             self.seen.torn[kind] += 1
-        if not self.breaking.during((web, "store"), began, time.monotonic(), EXCUSED_SECONDS):
-            self.seen.add_wrong("broken answers", said)
+        self.seen.suspect("broken answers", said, self._at_fault(began, web))

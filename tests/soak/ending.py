@@ -20,7 +20,7 @@ from lazycrop.model.keys import Key
 from soak import pictures
 from soak.clients import FILES, PRIVATE, PUBLIC, Asked, Client, plain
 from soak.ledger import Ledger
-from soak.site import SECONDS, Site
+from soak.site import SECONDS, Canary, Site
 
 _SOON = 4 * SECONDS["lease_seconds"]
 _TRIES = 90.0  # Seconds for all jobs that wait, three more tries of each included.
@@ -38,13 +38,14 @@ def _within(seconds: float, ask: Callable[[], bool]) -> bool:
 class Ending:
     """``found``: figures for the report; what is wrong goes to what the clients saw."""
 
-    def __init__(self, site: Site, ledger: Ledger, client: Client) -> None:
-        self._site, self._ledger, self._client = site, ledger, client
+    def __init__(self, site: Site, ledger: Ledger, client: Client, canary: Canary) -> None:
+        self._site, self._ledger, self._client, self._canary = site, ledger, client, canary
         self._wrong = client.seen.add_wrong
         self.found: dict[str, Any] = {}
 
     def go(self) -> None:
         self._client.webs = self._site.direct
+        self._store_is_whole()
         with closing(LazyCrop(**self._site.settings)) as images:
             self._images_are_right()
             self._sizes_are_stored(images)
@@ -52,6 +53,13 @@ class Ending:
             self._letters(images)
             self._objects_are_right(images)
             self._counts_are_right()
+
+    def _store_is_whole(self) -> None:
+        """What the store itself loses is nothing that lazycrop could have kept."""
+        lost = self._canary.lost()
+        self.found["objects of the canary"] = len(self._canary.acknowledged)
+        for name in lost:
+            self._wrong("lost by the store", name)
 
     def _images_are_right(self) -> None:
         """Each image is what it was made, by both processes; ``current``: its number, or None."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from soak.clients import Seen
 from soak.faults import Fault, Window
-from soak.site import BUSY, Site, Watching
+from soak.site import BUSY, BY_ITSELF, Site, Watching
 
 LINES = 2.0
 """So many lines a process may write for each fault of memcached, the broker and the store, in the mean of all of them.
@@ -23,7 +23,15 @@ _OF_AN_IMAGE = ("left", "store-unknown", "job-in-vain")
 _GROWTH, _MEGABYTES = 1.10, 8.0  # of the last quarter's median over that of the third
 _SHORT = 300  # Seconds; what runs for less still fills its caches.
 ZERO = (
-    *("bytes lost", "wrong pictures", "stale pictures", "missing pictures", "broken objects", "zombies"),
+    *(
+        "lost by the store",
+        "bytes lost",
+        "wrong pictures",
+        "stale pictures",
+        "missing pictures",
+        "broken objects",
+        "zombies",
+    ),
     *("5xx outside of store faults", "retries stuck", "sizes not stored", "broken answers", "unexpected answers"),
     *("versions given twice", "counts that differ", "log lines", "memory"),
 )
@@ -44,6 +52,7 @@ class Report:
         watching: Watching,
     ) -> bool:
         """True where all is well."""
+        seen.judge()
         self._add(f"The soak of {self.seconds:g} s, SOAK_SEED={self.seed} SOAK_BROKER={self.broker}")
         self._add("faults", len(plan), Counter(f"{fault.part}: {fault.kind}" for fault in plan))
         if not site.has_small_disk:
@@ -52,7 +61,9 @@ class Report:
         answers = Counter({" ".join(one): count for one, count in seen.answers.items()})
         self._add("answers", sum(seen.answers.values()), answers)
         self._add("pictures looked at", seen.pictures)
-        self._add("5xx", sum(seen.failed.values()), Counter({", ".join(one): n for one, n in seen.failed.items()}))
+        excuses = {True: "store at fault", False: "store well"}
+        failed = Counter(f"{said}, {excuses[is_excused()]}" for said, is_excused in seen.failed)
+        self._add("5xx", len(seen.failed), failed)
         self._add("answers that broke", sum(seen.torn.values()), seen.torn)
         self._add("slowest answer", f"{seen.slowest[0]:.2f} s, {seen.slowest[1]}")
         for name, figure in found.items():
@@ -73,12 +84,12 @@ class Report:
             self.lines.append(f"    {count:6d} {name}")
 
     def _logs(self, site: Site, windows: list[Window], seen: Seen) -> None:
-        busy = [window for window in windows if window.kind == BUSY]
-        seconds = sum(window.ended - window.began for window in busy)
-        self._add(
-            "the machine was too busy, which counts as a fault of the store", f"{len(busy)} times, {seconds:.1f} s"
-        )
-        faults = sum(1 for window in windows if window.part in ("store", "memcached", "broker") and window not in busy)
+        for kind in (BUSY, BY_ITSELF):
+            found = [window for window in windows if window.kind == kind and not _planned(window, windows)]
+            seconds = sum(window.ended - window.began for window in found)
+            self._add(f"the store was at fault beside the plan, {kind}", f"{len(found)} times, {seconds:.1f} s")
+        parts, beside = ("store", "memcached", "broker"), (BUSY, BY_ITSELF)
+        faults = sum(1 for window in windows if window.part in parts and window.kind not in beside)
         for part in ("web 1", "web 2", "worker"):
             told = [line for line in map(_told, site.log(part)) if line]
             of_faults = sum(1 for line in told if line.split(":")[0].split()[-1] not in _OF_AN_IMAGE)
@@ -107,6 +118,14 @@ class Report:
         ):
             if other > _GROWTH * one + slack:
                 seen.add_wrong("memory", f"{part} has gone from {one:.0f} to {other:.0f} {name}")
+
+
+def _planned(found: Window, windows: list[Window]) -> bool:
+    """Did the canary find what was done to the store itself, or its end?"""
+    return any(
+        window.kind in ("kill", "full disk") and window.part == "store" and window.began <= found.began <= window.ended
+        for window in windows
+    )
 
 
 def _medians(looks: list[tuple[float, float, int, int]]) -> tuple[float, float, float]:

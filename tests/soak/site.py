@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -10,10 +11,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from servers import HOST, ROOT, S3, FaultProxy, Memcached, RabbitMQ, Server, Valkey, answers, ask, free_ports
+from botocore.exceptions import BotoCoreError, ClientError
+
+from servers import HOST, ROOT, S3, FaultProxy, Memcached, RabbitMQ, Server, Valkey, answers, free_ports
 from soak.faults import Break, Fault, Window
 
 SECRET = "the key of the soak"
@@ -27,8 +31,8 @@ SECONDS: dict[str, Any] = {  # so short that much of what they are about happens
     "broker_rest_seconds": 1,
 }
 REQUEST_SECONDS = 8.0
-BUSY = "machine too busy"
-_LATE = 0.4  # Seconds for a sleep of 0.1 and a question to the store, past its proxy.
+BY_ITSELF, BUSY = "by itself", "machine too busy"
+_PAUSE, _LATE = 0.2, 0.6  # Seconds between two rounds of the canary, and for such a pause and a round.
 
 
 class Site:
@@ -132,7 +136,7 @@ class Site:
 
     @contextmanager
     def _full_disk(self) -> Iterator[None]:
-        """SeaweedFS writes to no volume any more that was full once, until it is started again."""
+        """SeaweedFS writes to no volume any more that was full once, until its operator starts it again."""
         ballast = self._folder / "store/ballast"
         if self.has_small_disk:
             with suppress(OSError), ballast.open("wb") as file:
@@ -143,8 +147,7 @@ class Site:
         finally:
             ballast.unlink(missing_ok=True)
             if self.has_small_disk:
-                self.servers["store"].kill()
-                self.servers["store"].start()
+                self.servers["store"].restart()
 
     def log(self, part: str) -> list[str]:
         return self.servers[part].log.read_text("utf-8", "replace").splitlines()
@@ -162,17 +165,77 @@ def _mounted(folder: Path, megabytes: int, stack: ExitStack) -> bool:
     return done
 
 
+class Canary:
+    """The soak's own objects, put, read again and listed past the proxies for as long as the soak lasts.
+
+    While that fails, or takes long, the store is at fault, whatever the plan says: a server that was killed may answer
+    long before it has found its objects again, and a machine with too much to do makes it slow. ``lost``: what it took
+    and does not have, in the end.
+    """
+
+    def __init__(self, store: S3, windows: list[Window]) -> None:
+        self._bucket, self._windows = store.bucket, windows
+        once = {"total_max_attempts": 1}
+        self._client = store.client(connect_timeout=1, read_timeout=2, retries=once)
+        self._random = random.Random(store.port)
+        self._put = 0
+        self.acknowledged: list[str] = []
+
+    def run(self, ended: threading.Event) -> None:
+        began = time.monotonic()
+        while not ended.wait(_PAUSE):
+            is_well = self.is_well()
+            before, began = began, time.monotonic()
+            if not is_well or began - before > _LATE:
+                self.tell(BUSY if is_well else BY_ITSELF, before, began)
+
+    def tell(self, kind: str, began: float, ended: float) -> None:
+        last = next((window for window in reversed(self._windows) if window.kind == kind), None)
+        if last is not None and last.ended == began:
+            last.ended = ended
+        else:
+            self._windows.append(Window("store", kind, began, ended))
+
+    def is_well(self) -> bool:
+        self._put += 1
+        name = f"canary/{self._put}"
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=name, Body=name.encode())
+            self.acknowledged.append(name)
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix="canary/", MaxKeys=10)
+            return self._has(self._random.choice(self.acknowledged))
+        except (BotoCoreError, ClientError):
+            return False
+
+    def _has(self, name: str) -> bool:
+        body = self._client.get_object(Bucket=self._bucket, Key=name)["Body"].read()
+        return bool(body == name.encode())
+
+    def lost(self) -> list[str]:
+        return [name for name in self.acknowledged if not self._has_still(name)]
+
+    def _has_still(self, name: str) -> bool:
+        with suppress(BotoCoreError, ClientError):
+            return self._has(name)
+        return False
+
+    def close(self) -> None:
+        self._client.close()
+
+
 class Watching:
     """Looks at the memory (MB), open descriptors and threads of processes, each with its children, once a second.
 
-    And at the machine: where it has so much to do that the store itself answers late, that is a fault of the store too.
+    And at the store, by a canary.
     """
 
     def __init__(self, site: Site, windows: list[Window]) -> None:
-        self._site, self._parts, self._windows = site, ("web 1", "web 2", "worker"), windows
+        self._site, self._parts = site, ("web 1", "web 2", "worker")
+        self.canary = Canary(site.servers["store"], windows)  # type: ignore[arg-type]
         self.seen: dict[str, list[tuple[float, float, int, int]]] = defaultdict(list)
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._run, self._run_canary)]
+        runs = self._run, partial(self.canary.run, self._ended)
+        self._threads = [threading.Thread(target=run, daemon=True) for run in runs]
 
     def __enter__(self) -> Watching:
         for thread in self._threads:
@@ -183,15 +246,7 @@ class Watching:
         self._ended.set()
         for thread in self._threads:
             thread.join()
-
-    def _run_canary(self) -> None:
-        began = time.monotonic()
-        while not self._ended.wait(0.1):
-            with suppress(OSError, IndexError):  # It was killed.
-                ask(self._site.store.port, b"GET /healthz HTTP/1.0\r\n\r\n")
-            before, began = began, time.monotonic()
-            if began - before > _LATE:
-                self._windows.append(Window("store", BUSY, before, began))
+        self.canary.close()
 
     def _run(self) -> None:
         while not self._ended.wait(1):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from servers import MEMCACHED, ROOT, VALKEY, WEED
-from soak.clients import ACTIONS
+from servers import MEMCACHED, ROOT, S3, VALKEY, WEED
+from soak.clients import ACTIONS, Seen
 from soak.faults import KINDS, Breaking, Window, plan
 from soak.ledger import Ledger
 from soak.pictures import COUNT, Wrong, make, read
+from soak.site import Canary
 
 
 def test_pictures_are_right_and_nothing_is_lost_while_all_servers_fail_now_and_then(tmp_path: Path) -> None:
@@ -72,3 +74,28 @@ def test_calm_begins_when_a_part_was_without_a_fault_for_a_while() -> None:
     assert breaking.calm_since(8, ("store",), 3) == 18
     assert breaking.calm_since(20, ("store",), 3) == 23
     assert breaking.during(("store",), 12.5, 13, 1) and not breaking.during(("store",), 12.5, 13)
+
+
+def test_what_is_suspected_is_judged_by_what_is_known_in_the_end() -> None:
+    seen, breaking = Seen(), Breaking([], {})
+    for moment in (1, 20):
+        seen.suspect("5xx", f"at {moment}", lambda moment=moment: breaking.during(("store",), moment, moment))  # type: ignore[misc]
+    breaking.windows.append(Window("store", "by itself", 0, 2))
+    seen.judge()
+    assert [said.split(" ", 1)[1] for said in seen.wrong["5xx"]] == ["at 20"]
+
+
+def test_a_canary_knows_what_the_store_has_lost_and_when_it_was_at_fault(s3: S3) -> None:
+    windows: list[Window] = []
+    canary = Canary(s3, windows)
+    try:
+        assert canary.is_well() and canary.is_well()
+        assert not canary.lost()
+        with closing(s3.client()) as client:
+            client.delete_object(Bucket=s3.bucket, Key=canary.acknowledged[0])
+        assert canary.lost() == canary.acknowledged[:1]
+    finally:
+        canary.close()
+    for began, ended in ((1, 2), (2, 3), (5, 6)):
+        canary.tell("by itself", began, ended)
+    assert [(one.began, one.ended) for one in windows] == [(1, 3), (5, 6)]
