@@ -57,7 +57,7 @@ class Ending:
     def _store_is_whole(self) -> None:
         """What the store itself loses is nothing that lazycrop could have kept."""
         lost = self._canary.lost()
-        self.found["objects of the canary"] = len(self._canary.acknowledged)
+        self.found["changes by the canary, and objects"] = self._canary.changes, len(self._canary.held)
         for name in lost:
             self._wrong("lost by the store", name)
 
@@ -67,7 +67,8 @@ class Ending:
         for image_id in [*PUBLIC, *PRIVATE, *FILES]:
             possible = {change.number for change in self._ledger.possible(image_id)}
             if not _within(_SOON, partial(self._is_right, image_id, possible)):
-                said = f"{image_id} is {self.current.get(image_id, 'no answer')}, none of {possible}"
+                said = f"{image_id} is {self.current.get(image_id, 'no answer')}, none of {possible}: "
+                said += self._ledger.history(image_id)
                 self._wrong("zombies" if possible == {None} else "bytes lost", said)
 
     def _is_right(self, image_id: str, possible: set[int | None]) -> bool:
@@ -121,7 +122,10 @@ class Ending:
         self.found["of them"] = dict(Counter(f"{one.actor}: {one.error[:60]}" for one in images.watch.letters()))
 
     def _jobs(self, images: LazyCrop) -> int:
-        backlog = images.watch.backlog()
+        try:
+            backlog = images.watch.backlog()
+        except Exception:  # A broker that is slow at this moment says nothing of its queue.
+            return -1
         assert backlog is not None
         if not str(self._site.settings["broker"]).startswith("redis"):
             return backlog.waiting + backlog.later

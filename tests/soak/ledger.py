@@ -67,6 +67,14 @@ class Ledger:
     def _is_known(self, change: Change, began: float) -> bool:
         return change.ended < began and (began == float("inf") or self._seen_after(change.ended) < began)
 
+    def history(self, image_id: str) -> str:
+        """Its last changes, as a person reads them; seconds are of time.monotonic()."""
+        return "; ".join(
+            f"{change.number} {change.began:.1f}-{change.ended:.1f} "
+            + (f"acknowledged as v{change.version}" if change.said else "unknown")
+            for change in self.changes[image_id][-8:]
+        )
+
     def versions(self, image_id: str) -> dict[int, int]:
         """The number of each acknowledged version."""
         with self._lock:

@@ -122,7 +122,7 @@ class Site:
         if fault.kind == "kill":
             server.kill()
             yield
-            server.start()
+            self._start_again(server)
         elif fault.kind == "flush":
             server.clear()
             yield
@@ -136,7 +136,7 @@ class Site:
 
     @contextmanager
     def _full_disk(self) -> Iterator[None]:
-        """SeaweedFS writes to no volume any more that was full once, until its operator starts it again."""
+        """SeaweedFS writes to no volume any more that was full once, until its operator has started it again."""
         ballast = self._folder / "store/ballast"
         if self.has_small_disk:
             with suppress(OSError), ballast.open("wb") as file:
@@ -147,7 +147,16 @@ class Site:
         finally:
             ballast.unlink(missing_ok=True)
             if self.has_small_disk:
-                self.servers["store"].restart()
+                self.servers["store"].stop()
+                self._start_again(self.servers["store"])
+
+    def _start_again(self, server: Server) -> None:
+        """As its operator would: SeaweedFS leaves out a whole volume whose index ends in the midst of an entry, as it
+        does on a full disk, until that was written anew.
+        """
+        if isinstance(server, S3):
+            subprocess.run([server.command[0], "fix", str(server.folder)], check=True, capture_output=True)
+        server.start()
 
     def log(self, part: str) -> list[str]:
         return self.servers[part].log.read_text("utf-8", "replace").splitlines()
@@ -166,11 +175,11 @@ def _mounted(folder: Path, megabytes: int, stack: ExitStack) -> bool:
 
 
 class Canary:
-    """The soak's own objects, put, read again and listed past the proxies for as long as the soak lasts.
+    """The soak's own objects, put, put anew, deleted, read and listed past the proxies for as long as the soak lasts.
 
     While that fails, or takes long, the store is at fault, whatever the plan says: a server that was killed may answer
-    long before it has found its objects again, and a machine with too much to do makes it slow. ``lost``: what it took
-    and does not have, in the end.
+    long before it has found its objects again, and a machine with too much to do makes it slow. ``held``: what each
+    object has to be, or None; ``lost``: which of them are not, in the end.
     """
 
     def __init__(self, store: S3, windows: list[Window]) -> None:
@@ -178,8 +187,8 @@ class Canary:
         once = {"total_max_attempts": 1}
         self._client = store.client(connect_timeout=1, read_timeout=2, retries=once)
         self._random = random.Random(store.port)
-        self._put = 0
-        self.acknowledged: list[str] = []
+        self.changes = 0
+        self.held: dict[str, bytes | None] = {}
 
     def run(self, ended: threading.Event) -> None:
         began = time.monotonic()
@@ -197,27 +206,33 @@ class Canary:
             self._windows.append(Window("store", kind, began, ended))
 
     def is_well(self) -> bool:
-        self._put += 1
-        name = f"canary/{self._put}"
+        self.changes += 1
+        name = self._random.choice([f"canary/{self.changes}", self._random.choice([*self.held] or ["canary/0"])])
+        body = self._random.choice([f"{self.changes}".encode()] * 9 + [None])
+        self.held.pop(name, None)  # What is not acknowledged may be done later, and is never judged.
         try:
-            self._client.put_object(Bucket=self._bucket, Key=name, Body=name.encode())
-            self.acknowledged.append(name)
+            self._change(name, body)
+            self.held[name] = body
             self._client.list_objects_v2(Bucket=self._bucket, Prefix="canary/", MaxKeys=10)
-            return self._has(self._random.choice(self.acknowledged))
+            return self._is_held(self._random.choice([*self.held]))
         except (BotoCoreError, ClientError):
             return False
 
-    def _has(self, name: str) -> bool:
-        body = self._client.get_object(Bucket=self._bucket, Key=name)["Body"].read()
-        return bool(body == name.encode())
+    def _change(self, name: str, body: bytes | None) -> None:
+        if body is None:
+            self._client.delete_object(Bucket=self._bucket, Key=name)
+        else:
+            self._client.put_object(Bucket=self._bucket, Key=name, Body=body)
+
+    def _is_held(self, name: str) -> bool:
+        try:
+            found = self._client.get_object(Bucket=self._bucket, Key=name)["Body"].read()
+        except self._client.exceptions.NoSuchKey:
+            found = None
+        return bool(found == self.held[name])
 
     def lost(self) -> list[str]:
-        return [name for name in self.acknowledged if not self._has_still(name)]
-
-    def _has_still(self, name: str) -> bool:
-        with suppress(BotoCoreError, ClientError):
-            return self._has(name)
-        return False
+        return [name for name in self.held if not self._is_held(name)]
 
     def close(self) -> None:
         self._client.close()
