@@ -72,7 +72,7 @@ SHARP: dict[str, tuple[Encoder, Sequence[int]]] = {
         (60, 68, 71, 74, 76, 78, 79, 80, 82, 85, 88, 93),
     ),
     "webp": (lambda image, q: _vips(image, ".webp", q, effort=4), (62, 74, 83, 90, 96)),
-    "avif": (lambda image, q: _vips(image, ".avif", q, effort=4, subsample_mode="off"), (36, 50, 62, 72)),
+    "avif": (lambda image, q: _vips(image, ".avif", q, effort=4, subsample_mode="off"), (36, 48, 56, 64, 72)),
 }
 
 
@@ -99,6 +99,10 @@ def _avif(image: Image.Image, q: int, **options: Any) -> bytes:
     return saved(image, "AVIF", quality=q, max_threads=1, autotiling=False, **options)
 
 
+def _deep(image: Image.Image, q: int, *, bits: int) -> bytes:
+    return _vips(image, ".avif", q, effort=4, subsample_mode="on", bitdepth=bits)
+
+
 _SMALL_SCANS = {"subsampling": "4:2:0", "optimize": True, "progressive": True}
 
 CANDIDATES: dict[str, dict[str, Encoder]] = {
@@ -119,10 +123,13 @@ CANDIDATES: dict[str, dict[str, Encoder]] = {
     },
     "avif": {
         "first stage": _of_ours("avif", Stage.FIRST),
-        **{f"effort {effort}": _of_ours("avif", Stage.LAST, store_effort={"avif": effort}) for effort in (3, 4)},
-        "effort 4, 4:4:4": partial(_avif, speed=6, subsampling="4:4:4"),
-        "effort 4, tuned to SSIM": partial(_avif, speed=6, advanced={"tune": "ssim"}),
+        **{f"effort {effort}": _of_ours("avif", Stage.LAST, store_effort={"avif": effort}) for effort in (3, 4, 6)},
+        "effort 5, libaom's sharpness": partial(_avif, speed=5),
+        "the same, 4:4:4": partial(_avif, speed=5, subsampling="4:4:4"),
+        "the same, tuned to SSIM": partial(_avif, speed=5, advanced={"tune": "ssim"}),
         "last stage": _of_ours("avif", Stage.LAST),
+        "libvips, effort 5, 4:2:0": partial(_deep, bits=8),
+        "libvips, effort 5, 4:2:0, of 10 bits": partial(_deep, bits=10),
     },
 }
 

@@ -35,8 +35,8 @@ QUALITY = MappingProxyType(alike(78))
 EFFORT = MappingProxyType({"jpg": 0, "png": 3, "webp": 1, "avif": 1})
 # What is stored, once, for everybody who comes later. Bytes at equal SSIMULACRA2, of those that sharp's defaults take,
 # and CPU, photographs of 480 to 640 pixels: WebP of effort 1, 4, 5, 6 takes 1.24, 1.00, 0.98, 0.965 in 13, 35, 39, 77
-# ms; AVIF of 1, 3, 4, 5, 6 takes 1.3, 1.1, 1.02, 0.98, 0.985 in 20, 90, 140, 550, 760 ms, and in full colour 1.01
-# times that. benchmarks/rows/bytes.py has the curves.
+# ms; AVIF of 1, 3, 4, 5, 6 takes 1.3, 1.1, 1.02, 0.98, 0.985 in 20, 90, 140, 550, 760 ms, in full colour 1.01 times
+# that, and 0.98 as it is stored, without libaom's own sharpness. benchmarks/rows/bytes.py has the curves.
 STORE_EFFORT = MappingProxyType({"jpg": 2, "png": 10, "webp": 6, "avif": 5})
 MOST_EFFORT = {"jpg": 2, "png": 10, "webp": 6, "avif": 10}
 SHRUNK = {"jpg": 2, "png": 10}
