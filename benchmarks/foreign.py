@@ -48,6 +48,11 @@ def share(samples: list[float], part: float) -> float:
     return sorted(samples)[min(len(samples) - 1, int(len(samples) * part))]
 
 
+def growth(before: Samples, during: Samples, name: str, part: float) -> float:
+    """How many times as long they take as before."""
+    return share(during[name], part) / share(before[name], part)
+
+
 def cells(samples: list[float]) -> list[float]:
     """Median, p99 and longest, in milliseconds."""
     return [1000 * share(samples, part) for part in (0.5, 0.99, 1)]

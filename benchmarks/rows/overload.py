@@ -36,9 +36,7 @@ def row(plan: Plan) -> Row:
             for when, samples in (("before", before[name]), ("during", during[name])):
                 rows[f"{name}, {threads} threads, {when}"] = foreign.cells(samples)
         for what, share in (("median", 0.5), ("p99", 0.99)):
-            ratio, machine = (
-                foreign.share(during[name], share) / foreign.share(before[name], share) for name in (IMAGES, CONTROL)
-            )
+            ratio, machine = (foreign.growth(before, during, name, share) for name in (IMAGES, CONTROL))
             checks.append(Check(f"{threads} threads: {what} of the application's pages ÷ before", ratio, LIMIT))
             said = f"{threads} threads: the same ÷ that of the other server"
             checks.append(Check(said, ratio / machine, LIMIT))

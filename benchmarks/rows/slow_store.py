@@ -41,8 +41,9 @@ def row(plan: Plan) -> Row:
                 for when, samples in (("before", before[name]), ("during", during[name])):
                     rows[f"{server}: {name}, {when}"] = foreign.cells(samples)
             for what, part in (("median", 0.5), ("p99", 0.99)):
-                ratio = foreign.share(during[PAGES], part) / foreign.share(before[PAGES], part)
+                ratio, machine = (foreign.growth(before, during, name, part) for name in (PAGES, CONTROL))
                 checks.append(Check(f"{server}: {what} of the application's pages ÷ before", ratio, LIMIT))
+                checks.append(Check(f"{server}: the same ÷ that of the other server", ratio / machine, LIMIT))
             notes.append(f"{server}: {', '.join(f'{count} × {status}' for status, count in sorted(got.items()))}.")
     title = f"{CLIENTS} clients, an S3 that answers {LATENCY} s late, {THREADS} threads; ms"
     return Row("A slow store", checks, [Table(title, ["median", "p99", "longest"], rows)], notes=notes)
