@@ -217,7 +217,7 @@ class Server:
         """End it, and all of its group, without a warning."""
         if self.process is not None:
             self._signal(signal.SIGKILL)
-            self.process.wait(5)
+            self.process.wait(60)
             self.process = None
             self.tidy()
 
@@ -657,7 +657,7 @@ class FaultProxy:
         self._run(self._set(mode, amount))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     async def _set(self, mode: Mode, amount: float) -> None:
         self._mode, self._amount = mode, amount
