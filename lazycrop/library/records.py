@@ -109,8 +109,10 @@ class Records:
         guess = _resolved(asked, *self._seen.get(asked.image_id, (1, "jpg")))
         known = self._state.look(guess, current)
         record, fresh_until = known.record, self._fresh_until(asked.image_id, known)
-        if time.time() >= fresh_until or (self._outdated and record is not None and record.tag in self._outdated):
-            record, as_of = self._asked_again(asked, known.record)
+        if self._is_outdated(record):
+            record, fresh_until = None, 0.0
+        if time.time() >= fresh_until:
+            record, as_of = self._asked_again(asked, record)
             fresh_until = as_of + self._record_seconds
         if record is None:
             raise _unknown(asked)
@@ -227,6 +229,8 @@ class Records:
         name = f"{asked.image_id} {asked.version}"
         try:
             found, _ = self._flights.run(name, lambda: self._refreshed(asked, known), left(_RECORD_WAIT))
+            if self._is_outdated(found[0]):
+                raise StoreUnavailable("What is known of this image is not so any more; ask again in a moment.")
         except Overloaded:  # as below, without a wait
             if known is None:
                 raise
@@ -245,6 +249,8 @@ class Records:
         if record is None:
             self._state.remember_missing(asked.image_id, asked.version)
             raise _unknown(asked)
+        if is_certain:
+            self._outdated.discard(record.tag)
         self._state.remember(record, asked.version is None, as_of, is_certain=is_certain)
         return record, as_of
 
@@ -265,6 +271,9 @@ class Records:
         following = self._origins.discover(asked.image_id, version, private=True if found and found.private else None)
         is_current = current is not None and following is not None and following.validator == current.validator
         return None if is_current else following
+
+    def _is_outdated(self, record: Record | None) -> bool:
+        return bool(self._outdated) and record is not None and record.tag in self._outdated
 
     def _see(self, record: Record) -> None:
         if len(self._seen) > _SEEN_LIMIT:

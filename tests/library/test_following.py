@@ -148,3 +148,30 @@ def test_a_file_that_is_another_one_is_shown_though_the_cache_could_not_be_told(
     write(path, flat(COLOURS[1], size=(500, 400)))
     assert [ask(images, size)[0] for size in ("80x50", "70x40")] == [1, 1]
     images.close()
+
+
+class Failing(MemoryStore):
+    """A store that answers ``good`` more reads, where that is a number, and then no more."""
+
+    good: int | None = None
+
+    def get(self, key: str, limit: int) -> bytes:
+        if self.good is not None:
+            self.good -= 1
+            if self.good < 0:
+                raise OSError("it is down")
+        return super().get(key, limit)
+
+
+def test_a_file_that_is_another_one_is_not_missing_while_neither_cache_nor_store_can_say_so(tmp_path: Path) -> None:
+    cache, store, path = Keeping(), Failing(), tmp_path / "media" / "cat.jpg"
+    path.parent.mkdir()
+    images = LazyCrop(source=str(path.parent), store=store, cache=cache, broker=Taking(), sizes="any", hot_seconds=0)
+    write(path, flat(COLOURS[0]))
+    assert ask(images, "90x60")[0] == 0
+    write(path, flat(COLOURS[1], size=(500, 400)))
+    cache.fails, store.good = True, 1
+    assert ask(images, "80x50")[0] == "503"
+    store.good = None
+    assert ask(images, "80x50")[0] == 1
+    images.close()
