@@ -32,7 +32,7 @@ _LASTS = (0.5, 6.0)
 # SeaweedFS may take longer to get over these than a short soak lasts, which is to tell of lazycrop.
 _HARD, _LONG = ("kill", "full disk"), 120.0
 _PAUSE = {"worker": 25.0, "web 1": 25.0, "web 2": 20.0}  # seconds between two of a part, in the mean; else 10
-# Of these the memory is looked at: from the middle on they live.
+# Of these the memory is looked at: in the last two thirds they live, and fill their caches and pools of threads first.
 _MORTAL = ("worker", "web 2")
 
 
@@ -71,7 +71,7 @@ def plan(seed: int, seconds: float) -> list[Fault]:
             kind = deck.pop()
             amount, lasts = random_.uniform(*kinds[kind]), random_.uniform(*_LASTS)
             pause = 1 + random_.expovariate(1 / _PAUSE.get(part, 10.0))
-            if kind != "kill" or part not in _MORTAL or at < seconds / 2:
+            if kind != "kill" or part not in _MORTAL or at < seconds / 3:
                 found.append(Fault(at, part, kind, amount, min(lasts, seconds - at)))
             at += lasts + pause
     return sorted(found, key=lambda fault: fault.at)

@@ -189,11 +189,13 @@ class Canary:
         self._random = random.Random(store.port)
         self.changes = 0
         self.held: dict[str, bytes | None] = {}
+        self._lock = threading.Lock()
 
     def run(self, ended: threading.Event) -> None:
         began = time.monotonic()
         while not ended.wait(_PAUSE):
-            is_well = self.is_well()
+            with self._lock:
+                is_well = self.is_well()
             before, began = began, time.monotonic()
             if not is_well or began - before > _LATE:
                 self.tell(BUSY if is_well else BY_ITSELF, before, began)
@@ -232,7 +234,13 @@ class Canary:
         return bool(found == self.held[name])
 
     def lost(self) -> list[str]:
-        return [name for name in self.held if not self._is_held(name)]
+        with self._lock:
+            return [name for name in self.held if not self._is_held_still(name)]
+
+    def _is_held_still(self, name: str) -> bool:
+        with suppress(BotoCoreError, ClientError):
+            return self._is_held(name)
+        return False
 
     def close(self) -> None:
         self._client.close()
