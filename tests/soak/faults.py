@@ -87,6 +87,7 @@ class Breaking:
     def __init__(self, faults: list[Fault], breaks: Mapping[str, Break]) -> None:
         self.windows: list[Window] = []
         self.failures: list[BaseException] = []
+        self._interrupted = threading.Event()
         self._threads = [
             threading.Thread(
                 target=self._run, args=([fault for fault in faults if fault.part == part], make), daemon=True
@@ -100,8 +101,10 @@ class Breaking:
             thread.start()
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        """Wait for the last one to be over."""
+    def __exit__(self, error: type[BaseException] | None, *exc_info: object) -> None:
+        """Wait for the last one to be over; of a soak that is interrupted, for those that there are just now."""
+        if error:
+            self._interrupted.set()
         for thread in self._threads:
             thread.join()
         if self.failures:
@@ -110,7 +113,8 @@ class Breaking:
     def _run(self, faults: list[Fault], make: Break) -> None:
         try:
             for fault in faults:
-                time.sleep(max(0.0, self._start + fault.at - time.monotonic()))
+                if self._interrupted.wait(max(0.0, self._start + fault.at - time.monotonic())):
+                    return
                 window = Window(fault.part, fault.kind, time.monotonic())
                 self.windows.append(window)
                 with make(fault):

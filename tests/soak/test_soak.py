@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -74,6 +74,13 @@ def test_calm_begins_when_a_part_was_without_a_fault_for_a_while() -> None:
     assert breaking.calm_since(8, ("store",), 3) == 18
     assert breaking.calm_since(20, ("store",), 3) == 23
     assert breaking.during(("store",), 12.5, 13, 1) and not breaking.during(("store",), 12.5, 13)
+
+
+def test_an_interrupted_soak_has_no_more_faults() -> None:
+    breaking = Breaking(plan(1, 6000), dict.fromkeys(KINDS, lambda fault: nullcontext()))
+    with pytest.raises(KeyboardInterrupt), breaking:
+        raise KeyboardInterrupt
+    assert not breaking.windows
 
 
 def test_what_is_suspected_is_judged_by_what_is_known_in_the_end() -> None:
