@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import click
 
-from lazycrop.cli.children import Ended, can_have, children, heed_no_signals
+from lazycrop.cli.children import Ended, can_have, children, heed_no_signals, signals_later
 from lazycrop.cli.options import Settings
 from lazycrop.errors import BadImageId, BadRequest, FetchError, ImageError, LazyCropError, Unavailable, UnsupportedImage
 from lazycrop.images import LazyCrop
@@ -79,16 +79,20 @@ def each(done: str, items: Iterable[Item], task: Task, settings: Settings, jobs:
     """
     tally = _Tally(done)
     window: deque[Future[list[Outcome]]] = deque()
+
+    def count_first() -> None:
+        window[0].result()
+        with signals_later():  # Else it might be counted, and still be among those that are under way.
+            tally.add(window.popleft().result())
+
     with _hands(task, settings, jobs) as do, ThreadPoolExecutor(jobs, "lazycrop-bulk", heed_no_signals) as pool:
         try:
             for item in items:
                 window.append(pool.submit(do, item))
                 if len(window) == jobs * _AHEAD:
-                    tally.add(window[0].result())
-                    window.popleft()
+                    count_first()
             while window:
-                tally.add(window[0].result())
-                window.popleft()
+                count_first()
         except (KeyboardInterrupt, SystemExit, LazyCropError) as end:  # What is under way is ended, and nothing begun.
             pool.shutdown(cancel_futures=True)
             for future in window:

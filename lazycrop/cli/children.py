@@ -51,6 +51,17 @@ def heed_no_signals() -> None:
 
 
 @contextmanager
+def signals_later() -> Iterator[None]:
+    """Have those that come meanwhile come when it is over; for the main thread."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def children(make: Make) -> Iterator[Callable[[Any], Any]]:
     """What hands an item to a child, one for each thread that calls it, and returns what that made of it. Blocks.
 
