@@ -107,6 +107,7 @@ def test_pictures_that_a_source_has_are_shown_before_anybody_has_asked_for_them(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(photo(of).read_bytes())
     settings |= {"store": str(tmp_path / "sizes"), "source": str(tmp_path / "media"), "page_seconds": 30}
+    settings["waiting_requests"] = 8  # On a machine with much to do each may take long, and none is to be refused.
     with (
         serving(APPLICATIONS[framework](settings), "/below") as url,
         opened(chromium, f"{url}/", 1) as (page, failed),
