@@ -269,7 +269,8 @@ class Service:
             try:
                 return self._answer(request)
             except OriginChanged as changed:
-                if changed.record.tag == tag:  # A former version was asked for, whose file is gone for good.
+                asked = urls.parse(request.text, request.query, self._policy.presets, self._sources.covers)
+                if changed.record.tag == tag and asked.derivative.version:  # Its file is gone for good.
                     raise
                 tag = changed.record.tag
                 self._records.supersede(changed.record)

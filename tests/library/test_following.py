@@ -175,3 +175,20 @@ def test_a_file_that_is_another_one_is_not_missing_while_neither_cache_nor_store
     store.good = None
     assert ask(images, "80x50")[0] == 1
     images.close()
+
+
+def test_an_adopted_file_that_is_another_one_is_not_missing_while_the_cache_cannot_say_so(tmp_path: Path) -> None:
+    cache, path = Keeping(), tmp_path / "media" / "cat.jpg"
+    path.parent.mkdir()
+    images = LazyCrop(
+        source=str(path.parent), store=MemoryStore(), cache=cache, broker=Taking(), sizes="any", mezzanine_edges=""
+    )
+    write(path, flat(COLOURS[0]))
+    images.adopt("cat.jpg")
+    cache.fails = True
+    write(path, flat(COLOURS[1], size=(500, 400)))
+    assert ask(images, "90x60")[0] == "503"
+    cache.fails = False
+    images.adopt("cat.jpg")
+    assert ask(images, "90x60")[0] == 1
+    images.close()
