@@ -63,7 +63,7 @@ def ask(images: LazyCrop, path: str, **request: Any) -> Answer:
 
 def test_a_scan_of_2000_sizes_writes_nothing(open_images: Open) -> None:
     store = Counted()
-    images = open_images(store, store_after=2)
+    images = open_images(store, store_after=2, waiting_requests=4)  # None of the clients is refused.
     images.store_origin("cat", flat(RED, size=(60, 20)))
     store.puts.clear()
     with ThreadPoolExecutor(4) as clients:

@@ -327,6 +327,6 @@ def test_the_example_runs_on_wheezy_with_a_worker_of_its_own(
         url = f"http://{HOST}:{port}/?size=320x200"
         first = get(url)
         assert (first.status, first.headers["content-type"], pixels(first.body)) == (200, "image/jpeg", (320, 180))
-        redirect = eventually(lambda: (reply := get(url)).status == 301 and reply, 30, "the worker has stored it")
+        redirect = eventually(lambda: (reply := get(url)).status == 301 and reply, 120, "the worker has stored it")
         with urllib.request.urlopen(redirect.headers["location"], timeout=10) as stored:
             assert alike(stored.read(), first.body)
