@@ -48,7 +48,8 @@ def open_images() -> Iterator[Open]:
     with ExitStack() as stack:
 
         def make(store: MemoryStore, **settings: Any) -> LazyCrop:
-            images = LazyCrop(store=store, **{"sizes": "any", "broker": "inline", **settings})
+            # None of several clients is refused, however long they wait.
+            images = LazyCrop(store=store, **{"sizes": "any", "broker": "inline", "waiting_requests": 16, **settings})
             stack.callback(images.close)
             return images
 
@@ -63,7 +64,7 @@ def ask(images: LazyCrop, path: str, **request: Any) -> Answer:
 
 def test_a_scan_of_2000_sizes_writes_nothing(open_images: Open) -> None:
     store = Counted()
-    images = open_images(store, store_after=2, waiting_requests=4)  # None of the clients is refused.
+    images = open_images(store, store_after=2)
     images.store_origin("cat", flat(RED, size=(60, 20)))
     store.puts.clear()
     with ThreadPoolExecutor(4) as clients:
