@@ -23,9 +23,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks import ROOT
 from benchmarks.measure import tree
+from servers import S3
 
-ROOT = Path(__file__).parents[2]
 _ROUNDS = 2  # of which the better one counts
 
 
@@ -80,9 +81,6 @@ def places(kind: str, temporary: Path) -> Iterator[Iterator[dict[str, str]]]:
     if kind == "folder":
         yield ({"LAZYCROP_STORE": str(temporary / f"store{number}")} for number in range(100))
         return
-    sys.path.insert(0, str(ROOT / "tests"))
-    from servers import S3
-
     s3 = S3(temporary)
     s3.start()
     settings = {"LAZYCROP_S3_ENDPOINT_URL": s3.endpoint, "LAZYCROP_S3_REGION": s3.region}
